@@ -1,0 +1,1 @@
+//! The agent: our hand on a machine that holds data.

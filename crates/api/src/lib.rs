@@ -1,0 +1,1 @@
+//! Wire types of control's API and a client for it.

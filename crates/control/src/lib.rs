@@ -1,0 +1,1 @@
+//! Control: reconcilers and operations over the ports.

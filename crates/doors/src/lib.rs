@@ -1,0 +1,1 @@
+//! Front doors: the HTTP API in front of the store.

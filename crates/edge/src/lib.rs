@@ -1,0 +1,1 @@
+//! The edge: domain to tenant to cell.

@@ -1,0 +1,1 @@
+//! Pure Galera rules: who bootstraps, who writes, who may leave.

@@ -1,0 +1,1 @@
+//! The gate: a cell's own balancer and only door.

@@ -1,0 +1,1 @@
+//! Atoll's own small CA, mutual TLS, and sealed secrets.

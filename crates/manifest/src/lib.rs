@@ -1,0 +1,1 @@
+//! Manifest reading: YAML to documents, with errors that name file, line and column.

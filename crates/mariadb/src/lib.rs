@@ -1,0 +1,1 @@
+//! The data port on MariaDB Galera in containers of this machine.

@@ -1,0 +1,1 @@
+//! Operations: durable, typed, resumable steps with undo.

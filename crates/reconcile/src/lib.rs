@@ -1,0 +1,1 @@
+//! Background task frame: activations without input, on timer and on signal.

@@ -1,0 +1,1 @@
+//! Pure route table: compile, look up, delta, running hash.

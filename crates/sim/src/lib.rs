@@ -1,0 +1,1 @@
+//! Seeded world: control on fakes and a fake clock.

@@ -1,0 +1,1 @@
+//! Store port: documents, commits with compares, watch, lease; its conformance suite and a fake.
