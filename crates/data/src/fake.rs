@@ -1,0 +1,1 @@
+//! The agent in memory, with a fault plan.

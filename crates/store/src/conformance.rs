@@ -1,0 +1,1 @@
+//! The contract, case by case; every store runs it.

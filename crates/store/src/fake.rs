@@ -1,0 +1,1 @@
+//! The store in memory, with a fault plan.
