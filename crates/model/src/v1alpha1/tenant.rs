@@ -52,6 +52,8 @@ pub enum TenantState {
     Active,
     /// Visitors see that it is suspended; data is kept.
     Suspended,
+    /// Not served; its data is deleted after the platform's grace period, until then it can be made active again.
+    Removed,
 }
 
 /// What is known of a tenant. Written by control alone.
