@@ -15,7 +15,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use model::{CellName, Generation};
 
-pub use order::{ClusterOrder, NodeOrder, TenantAccess, TenantOrder};
+pub use order::{ClusterOrder, NodeOrder, SQL_PORT, TenantAccess, TenantOrder, supersedes};
 pub use report::{ClusterReport, ClusterState, NodeReport, NodeState, TenantReport};
 
 /// An agent shared by everybody in a process.
@@ -52,6 +52,14 @@ pub enum DataError {
     /// The agent cannot be reached: the outcome is not known.
     #[error("the agent cannot be reached: {0}")]
     Unreachable(String),
+}
+
+impl DataError {
+    /// The refusal of a call about a cell that was never ordered here, or was retired: reason `UnknownCell`.
+    #[must_use]
+    pub fn unknown_cell(cell: &CellName) -> Self {
+        Self::Refused { reason: "UnknownCell".to_owned(), message: format!("no cluster of {cell} is known here") }
+    }
 }
 
 /// One agent: the database nodes of its machine.

@@ -1,8 +1,15 @@
 //! What control orders.
 
+use std::net::{Ipv4Addr, SocketAddr};
+
 use ipnet::Ipv4Net;
 use model::{CellName, Cpu, Epoch, Generation, MachineName, Memory, NodeName, Sensitive, Span};
 use serde::{Deserialize, Serialize};
+
+use crate::DataError;
+
+/// Port of the nodes and of the single-writer endpoint.
+pub const SQL_PORT: u16 = 3306;
 
 /// A cluster's whole order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,4 +77,99 @@ pub struct TenantOrder {
     pub connections: u32,
     /// Whether it may work.
     pub access: TenantAccess,
+}
+
+impl ClusterOrder {
+    /// Checks what no agent can follow: number and names of nodes, networks, limits.
+    ///
+    /// # Errors
+    /// [`DataError::Refused`] with the reason `BadOrder` and the rule that was broken.
+    pub fn check(&self) -> Result<(), DataError> {
+        let refuse = |message: String| Err(DataError::Refused { reason: "BadOrder".to_owned(), message });
+        if !matches!(self.nodes.len(), 1 | 3) {
+            return refuse(format!("a cluster has one or three nodes, {} were ordered", self.nodes.len()));
+        }
+        let names: std::collections::BTreeSet<&NodeName> = self.nodes.iter().map(|node| &node.name).collect();
+        if names.len() != self.nodes.len() {
+            return refuse("two nodes have one name".to_owned());
+        }
+        if self.data_network.prefix_len() > 27 || self.app_network.prefix_len() > 28 {
+            return refuse("the networks are too small for the fixed addresses".to_owned());
+        }
+        if self.data_network.contains(&self.app_network.network()) || self.app_network.contains(&self.data_network.network()) {
+            return refuse(format!("data network {} and app network {} overlap", self.data_network, self.app_network));
+        }
+        if self.connections == 0 || self.memory.0 < Memory::mebi(32).0 {
+            return refuse("a cluster needs at least one connection and 32Mi of memory".to_owned());
+        }
+        Ok(())
+    }
+
+    /// Where the node of this index (from 0) lives on the data network: .11, .12, .13.
+    #[must_use]
+    pub fn node_address(&self, index: usize) -> Ipv4Addr {
+        host(self.data_network, 11 + u32::try_from(index).unwrap_or(u32::MAX - 11))
+    }
+
+    /// The gateway of the data network, on which only the agent answers: .1.
+    #[must_use]
+    pub fn agent_address(&self) -> Ipv4Addr {
+        host(self.data_network, 1)
+    }
+
+    /// The single-writer endpoint's leg on the data network: .9.
+    #[must_use]
+    pub fn endpoint_inside(&self) -> Ipv4Addr {
+        host(self.data_network, 9)
+    }
+
+    /// The single-writer endpoint as the cell's instances reach it: .9 of the app network.
+    #[must_use]
+    pub fn endpoint(&self) -> SocketAddr {
+        SocketAddr::new(host(self.app_network, 9).into(), SQL_PORT)
+    }
+}
+
+impl TenantOrder {
+    /// Checks that the schema can be the name of a schema and of an account without quoting surprises: `t_` and then `a-z 0-9 _`, at most 64.
+    ///
+    /// # Errors
+    /// [`DataError::Refused`] with the reason `BadTenantOrder`.
+    pub fn check(&self) -> Result<(), DataError> {
+        let rest = self.schema.strip_prefix("t_").unwrap_or_default();
+        let good = !rest.is_empty() && self.schema.len() <= 64 && rest.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_'));
+        if !good {
+            let message = format!("{:?} is not a tenant's schema: t_ followed by a-z, 0-9 and _, at most 64 in all", self.schema);
+            return Err(DataError::Refused { reason: "BadTenantOrder".to_owned(), message });
+        }
+        if self.password.reveal().is_empty() || self.connections == 0 {
+            let message = format!("the account of {} needs a password and at least one connection", self.schema);
+            return Err(DataError::Refused { reason: "BadTenantOrder".to_owned(), message });
+        }
+        Ok(())
+    }
+}
+
+/// The address with this number inside a network.
+fn host(network: Ipv4Net, number: u32) -> Ipv4Addr {
+    Ipv4Addr::from(u32::from(network.network()).wrapping_add(number))
+}
+
+/// Whether an order may follow the one held: not older in generation or membership, and never other content under the same generation.
+///
+/// # Errors
+/// [`DataError::Older`] or [`DataError::Refused`] (`OlderMembership`, `GenerationReused`).
+pub fn supersedes(held: &ClusterOrder, offered: &ClusterOrder) -> Result<(), DataError> {
+    if offered.generation < held.generation {
+        return Err(DataError::Older { held: held.generation, offered: offered.generation });
+    }
+    if offered.membership < held.membership {
+        let message = format!("the agent holds membership {}, {} is older", held.membership, offered.membership);
+        return Err(DataError::Refused { reason: "OlderMembership".to_owned(), message });
+    }
+    if offered.generation == held.generation && offered != held {
+        let message = format!("generation {} of {} was already ordered with other content", held.generation, held.cell);
+        return Err(DataError::Refused { reason: "GenerationReused".to_owned(), message });
+    }
+    Ok(())
 }
