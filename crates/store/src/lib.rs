@@ -7,6 +7,8 @@
 
 pub mod conformance;
 pub mod fake;
+pub mod feed;
+pub mod rules;
 mod typed;
 
 use std::collections::{BTreeMap, BTreeSet};
