@@ -1,14 +1,13 @@
 //! Pure Galera rules: who bootstraps, who writes, who may leave.
 //!
-//! Invariants: no I/O, no clock; a [`Position`] with a nil UUID is no evidence; only this crate can build a proof for a bootstrap.
+//! Purpose: the three decisions that can destroy a database are plain functions over plain evidence, so that thousands of seeded histories can test them.
+//! Invariants: no I/O, no clock; a [`Position`] with a nil UUID is no evidence; only this crate can build a [`Proof`], and nothing else bootstraps.
+//! Entry points: [`decide_bootstrap`], [`decide_seed`], [`choose_writer`], [`may_leave`].
 
-use serde::{Deserialize, Serialize};
+mod bootstrap;
+mod position;
+mod writer;
 
-/// A node's recovered position: cluster UUID and sequence number.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Position {
-    /// Cluster state UUID.
-    pub uuid: String,
-    /// Last committed sequence number; -1: not known.
-    pub seqno: i64,
-}
+pub use bootstrap::{Decision, Evidence, MemberEvidence, Proof, SeedEvidence, decide_bootstrap, decide_seed};
+pub use position::{BadPosition, NIL_UUID, Position};
+pub use writer::{Candidate, MayNotLeave, choose_writer, may_leave};
