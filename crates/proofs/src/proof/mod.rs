@@ -1,0 +1,42 @@
+//! The proofs, one file each.
+
+mod blast_radius;
+mod control_down;
+mod first_light;
+mod outage;
+mod rolling;
+mod self_heal;
+mod upgrade;
+mod writer_loss;
+
+use anyhow::{Result, bail};
+
+use crate::Options;
+use crate::outcome::Outcome;
+
+/// Names and one line each.
+pub const ALL: &[(&str, &str)] = &[
+    ("first-light", "from nothing to four tenants serving; publish with a picture; other tenants blind; everything back after a power cut"),
+    ("writer-loss", "the database's writer is killed, stopped, cut off under load: nothing acknowledged is lost"),
+    ("outage", "all three nodes are killed at random moments under load: the right one bootstraps"),
+    ("blast-radius", "cell A is exhausted and killed: cell B does not notice, and nothing of B is reachable from A"),
+    ("control-down", "control, agent and Docker's daemon are dead for a minute under load: nothing fails, all is adopted"),
+    ("self-heal", "every kind of instance is killed once and comes back"),
+    ("upgrade", "a newer build replaces control, agent, edge and gates under load"),
+    ("rolling", "a new blueprint version rolls through a cell under load; one that never gets ready stops"),
+];
+
+/// Runs the proof that the options name.
+pub async fn run(options: &Options) -> Result<Outcome> {
+    match options.name.as_str() {
+        "first-light" => first_light::prove(options).await,
+        "writer-loss" => writer_loss::prove(options).await,
+        "outage" => outage::prove(options).await,
+        "blast-radius" => blast_radius::prove(options).await,
+        "control-down" => control_down::prove(options).await,
+        "self-heal" => self_heal::prove(options).await,
+        "upgrade" => upgrade::prove(options).await,
+        "rolling" => rolling::prove(options).await,
+        other => bail!("there is no proof {other:?}; `list` prints them"),
+    }
+}
