@@ -21,6 +21,9 @@ pub fn tokio_clock(epoch: Timestamp) -> impl Fn() -> Timestamp + Send + Sync + C
     move || epoch.saturating_add(SignedDuration::try_from(begin.elapsed()).unwrap_or(SignedDuration::MAX)).unwrap_or(Timestamp::MAX)
 }
 
+/// Changes kept for watchers; those further behind list anew, as with the real stores.
+const KEPT: usize = 100_000;
+
 /// What goes wrong, in chances of 0 to 1 000 000 per call, drawn from a seed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Faults {
@@ -75,7 +78,7 @@ impl FakeStore {
         Self(Arc::new(Inner {
             state: Mutex::default(),
             clock: Box::new(clock),
-            feed: Feed::new(Revision(0), usize::MAX),
+            feed: Feed::new(Revision(0), KEPT),
             faults: Mutex::new((Faults::default(), Dice(0))),
             down: Mutex::new(None),
         }))
