@@ -1,0 +1,170 @@
+//! What control tells a gate: complete and numbered.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+
+use model::{CellName, Epoch, Generation, InstanceName, ServiceName, TenantName};
+use serde::{Deserialize, Serialize};
+
+use crate::{CellKey, KeyId};
+
+/// Everything a gate knows. A push replaces all of it; an older number is refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GateState {
+    /// Number of the push. Rises with each change within an incarnation.
+    pub number: Generation,
+    /// Incarnation of the store it comes from: numbers of different incarnations do not compare.
+    #[serde(default)]
+    pub incarnation: String,
+    /// The gate's cell.
+    pub cell: CellName,
+    /// Keys of the tenant header: one, or two during a rotation.
+    pub keys: Vec<GateKey>,
+    /// Tenants of the cell, and those that left it (`moved`).
+    pub tenants: Vec<GateTenant>,
+    /// Services of the cell.
+    pub services: Vec<GateService>,
+}
+
+/// A key by which edges sign.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GateKey {
+    /// Its id.
+    pub id: KeyId,
+    /// The key.
+    pub key: CellKey,
+}
+
+/// A tenant as this cell knows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GateTenant {
+    /// The tenant.
+    pub tenant: TenantName,
+    /// Number of the ownership; for a moved tenant, the new owner's.
+    pub epoch: Epoch,
+    /// What this cell does with its requests.
+    #[serde(default)]
+    pub state: GateTenantState,
+}
+
+/// What a cell does with a tenant's requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum GateTenantState {
+    /// Serves them.
+    #[default]
+    Open,
+    /// Ready for this epoch but not released yet: answers "not yet".
+    Closed,
+    /// Serves those that do not write; edges hold the others.
+    ReadOnly,
+    /// Refuses all; the edge shows the page.
+    Suspended,
+    /// Another cell owns it since `epoch`.
+    Moved,
+}
+
+/// A service and its instances.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GateService {
+    /// Its name.
+    pub name: ServiceName,
+    /// Port on which the gate listens for it and on which its instances answer.
+    pub port: u16,
+    /// Whether it answers visitors (HTTP through the gate's signed entry). Others are relayed as plain TCP.
+    #[serde(default)]
+    pub entry: bool,
+    /// How the gate itself checks an instance.
+    #[serde(default)]
+    pub probe: GateProbe,
+    /// Its instances.
+    pub instances: Vec<GateInstance>,
+}
+
+/// How a gate checks an instance.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum GateProbe {
+    /// The port accepts a connection.
+    #[default]
+    Tcp,
+    /// A GET of this path answers 200 to 399.
+    Http(String),
+}
+
+/// One instance as the engine reports it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GateInstance {
+    /// Its name.
+    pub name: InstanceName,
+    /// Where it answers.
+    pub address: SocketAddr,
+    /// Whether the engine calls it ready.
+    pub ready: bool,
+    /// About to leave: takes nothing new, finishes what it has.
+    #[serde(default)]
+    pub draining: bool,
+}
+
+/// Why a state cannot be served as a whole. (One bad tenant or instance is impossible by type.)
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum GateStateError {
+    /// Two services want one port, or one name.
+    #[error("services {0} and {1} share a name or a port")]
+    ServiceClash(ServiceName, ServiceName),
+    /// More than one entry service.
+    #[error("services {0} and {1} are both the entry")]
+    TwoEntries(ServiceName, ServiceName),
+    /// A tenant stands twice.
+    #[error("tenant {0} stands twice")]
+    TenantTwice(TenantName),
+    /// A probe's path does not begin with `/` or holds a control character or blank.
+    #[error("service {0}: a probe's path begins with '/' and holds no blanks")]
+    ProbePath(ServiceName),
+}
+
+impl GateState {
+    /// The state of a gate that was never told anything.
+    #[must_use]
+    pub const fn empty(cell: CellName) -> Self {
+        Self { number: Generation(0), incarnation: String::new(), cell, keys: Vec::new(), tenants: Vec::new(), services: Vec::new() }
+    }
+
+    /// The service that answers visitors.
+    #[must_use]
+    pub fn entry(&self) -> Option<&GateService> {
+        self.services.iter().find(|service| service.entry)
+    }
+
+    /// Checks what types cannot say.
+    ///
+    /// # Errors
+    /// The first rule that does not hold.
+    pub fn check(&self) -> Result<(), GateStateError> {
+        for (at, service) in self.services.iter().enumerate() {
+            for other in &self.services[..at] {
+                if other.name == service.name || (other.port == service.port && !other.entry && !service.entry) {
+                    return Err(GateStateError::ServiceClash(other.name.clone(), service.name.clone()));
+                }
+                if other.entry && service.entry {
+                    return Err(GateStateError::TwoEntries(other.name.clone(), service.name.clone()));
+                }
+            }
+            if let GateProbe::Http(path) = &service.probe
+                && (!path.starts_with('/') || path.bytes().any(|b| !b.is_ascii_graphic()))
+            {
+                return Err(GateStateError::ProbePath(service.name.clone()));
+            }
+        }
+        let mut seen = BTreeSet::new();
+        match self.tenants.iter().find(|t| !seen.insert(&t.tenant)) {
+            Some(twice) => Err(GateStateError::TenantTwice(twice.tenant.clone())),
+            None => Ok(()),
+        }
+    }
+}

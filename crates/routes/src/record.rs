@@ -1,0 +1,96 @@
+//! What control publishes: a record per host, an endpoint per cell.
+
+use std::net::SocketAddr;
+
+use model::{CellName, DomainName, Epoch, GateName, TenantName};
+use serde::{Deserialize, Serialize};
+
+use crate::{CellKey, HostPattern, KeyId};
+
+/// One host (or wildcard) and who answers for it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Record {
+    /// The host or wildcard.
+    pub host: HostPattern,
+    /// Its tenant.
+    pub tenant: TenantName,
+    /// The tenant's cell.
+    pub cell: CellName,
+    /// Number of that ownership.
+    pub epoch: Epoch,
+    /// Whether and how it is served.
+    #[serde(default)]
+    pub state: RouteState,
+    /// Where visitors are sent instead, where this host is an alias.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redirect: Option<Redirect>,
+    /// Class of limits; the default class where left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub class: Option<String>,
+}
+
+/// Whether and how a tenant is served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RouteState {
+    /// Served.
+    #[default]
+    Open,
+    /// Only requests that do not write.
+    ReadOnly,
+    /// Requests wait at the edge (a move is cutting over).
+    Held,
+    /// Visitors see that it is suspended.
+    Suspended,
+    /// Its owner is changing and the new one is not known yet: requests wait, as when held.
+    Moved,
+}
+
+/// Sends visitors of an alias to another host, path and query kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Redirect {
+    /// The other host.
+    pub to: DomainName,
+    /// 308 where true, 307 where false.
+    #[serde(default)]
+    pub permanent: bool,
+}
+
+/// How edges reach a cell.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CellEndpoint {
+    /// The cell.
+    pub cell: CellName,
+    /// Its doors.
+    pub gates: Vec<GateEndpoint>,
+    /// Which key signs the tenant header.
+    pub key_id: KeyId,
+    /// That key.
+    pub key: CellKey,
+}
+
+/// One door of a cell.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GateEndpoint {
+    /// Its name.
+    pub name: GateName,
+    /// Where edges reach it.
+    pub address: SocketAddr,
+    /// Share of new requests; 0 takes none unless all are 0.
+    #[serde(default = "default_weight")]
+    pub weight: u16,
+    /// Takes no new requests.
+    #[serde(default)]
+    pub draining: bool,
+    /// Where it stands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
+}
+
+const fn default_weight() -> u16 {
+    100
+}
