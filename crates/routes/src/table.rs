@@ -375,7 +375,7 @@ fn compile_record(cells: &BTreeMap<CellName, CellEntry>, record: &Record) -> Res
 /// Sorts by host and keeps one record for each.
 fn without_doubles(records: impl IntoIterator<Item = Record>) -> (Vec<Record>, Vec<Refused>) {
     let mut records: Vec<_> = records.into_iter().collect();
-    records.sort_by(|a, b| (&a.host, Reverse(a.epoch), &a.tenant).cmp(&(&b.host, Reverse(b.epoch), &b.tenant)));
+    records.sort_by_cached_key(|record| (record.host.clone(), Reverse(record.epoch), record.tenant.clone(), hash::record(record)));
     let mut refused = Vec::new();
     records.dedup_by(|later, first| {
         let double = later.host == first.host;

@@ -1,1 +1,239 @@
+#![expect(clippy::unwrap_used, reason = "tests")]
 
+use model::{CellName, DomainName, Epoch, Generation, TenantName};
+use proptest::prelude::*;
+
+use crate::*;
+
+fn key(n: u8) -> CellKey {
+    CellKey::new([n; 32])
+}
+
+fn cell(name: &str, n: u8) -> CellEndpoint {
+    let gate = GateEndpoint {
+        name: model::GateName::new("gate-1").unwrap(),
+        address: "10.91.1.2:8080".parse().unwrap(),
+        weight: 100,
+        draining: false,
+        region: None,
+    };
+    CellEndpoint { cell: CellName::new(name).unwrap(), gates: vec![gate], key_id: KeyId::new(format!("k{n}")).unwrap(), key: key(n) }
+}
+
+fn record(host: &str, tenant: &str, cell: &str, epoch: u64) -> Record {
+    Record {
+        host: HostPattern::new(host).unwrap(),
+        tenant: TenantName::new(tenant).unwrap(),
+        cell: CellName::new(cell).unwrap(),
+        epoch: Epoch(epoch),
+        state: RouteState::Open,
+        redirect: None,
+        class: None,
+    }
+}
+
+fn table(records: Vec<Record>) -> Table {
+    let (table, refused) = Table::compile("i", Generation(5), [cell("a", 1), cell("b", 2)], records);
+    assert!(refused.is_empty(), "{refused:?}");
+    table
+}
+
+#[test]
+fn exact_wins_over_wildcard_and_a_wildcard_is_one_label_deep() {
+    let table = table(vec![record("*.shop.example", "wild", "a", 1), record("www.shop.example", "one", "b", 2)]);
+    let tenant = |host: &str| table.lookup(host).map(|found| found.route.tenant.to_string());
+    assert_eq!(tenant("www.shop.example").as_deref(), Some("one"));
+    assert_eq!(tenant("x.shop.example").as_deref(), Some("wild"));
+    assert_eq!(tenant("x.y.shop.example"), None);
+    assert_eq!(tenant("shop.example"), None);
+    assert_eq!(tenant("example"), None);
+    assert_eq!(tenant(""), None);
+}
+
+#[test]
+fn a_bad_record_is_refused_alone_and_served_once_its_cell_is_known() {
+    let mut looped = record("loop.example", "l", "a", 1);
+    looped.redirect = Some(Redirect { to: DomainName::new("loop.example").unwrap(), permanent: false });
+    let records = vec![record("a.example", "a", "a", 1), record("c.example", "c", "c", 1), record("a.example", "z", "a", 1), looped];
+    let (mut table, refused) = Table::compile("i", Generation(1), [cell("a", 1)], records);
+    assert_eq!(refused.len(), 3, "{refused:?}");
+    assert!(table.lookup("a.example").is_some());
+    assert!(table.lookup("c.example").is_none());
+    let changes = vec![Change::SetCell(cell("c", 3))];
+    let hash = table.hash_after(&changes);
+    table.apply(Delta { incarnation: "i".into(), from: Generation(1), to: Generation(2), changes, hash }).unwrap();
+    assert_eq!(table.lookup("c.example").unwrap().endpoint.key_id.as_str(), "k3");
+}
+
+#[test]
+fn a_new_key_signs_the_cells_routes_anew() {
+    let mut table = table(vec![record("a.example", "a", "a", 1), record("b.example", "b", "b", 1)]);
+    let (before_a, before_b) = (table.lookup("a.example").unwrap().route.header.clone(), table.lookup("b.example").unwrap().route.header.clone());
+    let changes = vec![Change::SetCell(cell("a", 9))];
+    let hash = table.hash_after(&changes);
+    table.apply(Delta { incarnation: "i".into(), from: Generation(5), to: Generation(6), changes, hash }).unwrap();
+    assert_ne!(before_a, table.lookup("a.example").unwrap().route.header);
+    assert_eq!(before_b, table.lookup("b.example").unwrap().route.header);
+}
+
+#[test]
+fn what_does_not_fit_changes_nothing() {
+    let mut table = table(vec![record("a.example", "a", "a", 1)]);
+    let before = table.snapshot();
+    let changes = vec![Change::SetRecord(record("b.example", "b", "b", 1))];
+    let good = Delta { incarnation: "i".into(), from: Generation(5), to: Generation(6), hash: table.hash_after(&changes), changes };
+    let older = Delta { from: Generation(3), to: Generation(4), ..good.clone() };
+    let gap = Delta { from: Generation(6), to: Generation(7), ..good.clone() };
+    let wrong = Delta { hash: TableHash::default(), ..good.clone() };
+    let other = Delta { incarnation: "j".into(), ..good.clone() };
+    assert!(matches!(table.apply(older), Err(ApplyError::Older { .. })));
+    assert!(matches!(table.apply(gap), Err(ApplyError::Gap { .. })));
+    assert!(matches!(table.apply(wrong), Err(ApplyError::Hash { .. })));
+    assert!(matches!(table.apply(other), Err(ApplyError::Incarnation { .. })));
+    assert_eq!(table.snapshot(), before);
+    table.apply(good.clone()).unwrap();
+    assert!(matches!(table.apply(good), Err(ApplyError::Older { .. })));
+}
+
+#[test]
+fn a_restored_store_may_not_take_a_tenant_back() {
+    let now = table(vec![record("a.example", "a", "a", 3)]);
+    let build = |incarnation: &str, generation: u64, epoch| {
+        Table::compile(incarnation, Generation(generation), [cell("a", 1)], [record("a.example", "a", "a", epoch)]).0
+    };
+    assert!(matches!(now.may_become(&build("j", 99, 2)), Err(ApplyError::Backwards { .. })));
+    assert!(now.may_become(&build("j", 1, 3)).is_ok());
+    assert!(matches!(now.may_become(&build("i", 4, 3)), Err(ApplyError::Older { .. })));
+    assert!(now.may_become(&build("i", 5, 3)).is_ok());
+}
+
+#[test]
+fn the_disk_form_refuses_what_was_not_written() {
+    let snapshot = table(vec![record("a.example", "a", "a", 1)]).snapshot();
+    let file = snapshot.to_disk().unwrap();
+    assert_eq!(Snapshot::from_disk(&file).unwrap(), snapshot);
+    assert!(matches!(Snapshot::from_disk(&file[..file.len() - 1]), Err(DiskError::Length { .. })));
+    assert!(matches!(Snapshot::from_disk(b""), Err(DiskError::Head)));
+    assert!(matches!(Snapshot::from_disk(b"{\"format\":2,\"bytes\":0,\"checksum\":\"\"}\n"), Err(DiskError::Newer(2))));
+    let at = file.len() - 10;
+    let mut flipped = file;
+    flipped[at] ^= 1;
+    assert!(matches!(Snapshot::from_disk(&flipped), Err(DiskError::Checksum)));
+}
+
+#[test]
+fn a_feed_brings_readers_to_where_it_stands() {
+    let (mut feed, _) = Feed::new("i", Generation(10), [cell("a", 1)], [record("a.example", "a", "a", 1)], 2);
+    let Catchup::Snapshot(snapshot) = feed.catch_up(None, "") else { panic!("a new reader gets a snapshot") };
+    let (mut reader, _) = snapshot.compile().unwrap();
+    assert_eq!(feed.catch_up(Some(Generation(10)), "i"), Catchup::Current);
+    assert!(feed.publish([cell("a", 1)], [record("a.example", "a", "a", 1)]).0.is_none(), "nothing changed, nothing published");
+    for n in 0..2 {
+        let host = format!("b{n}.example");
+        feed.publish([cell("a", 1)], [record("a.example", "a", "a", 1), record(&host, "b", "a", 1)]).0.unwrap();
+    }
+    let Catchup::Deltas(deltas) = feed.catch_up(Some(Generation(10)), "i") else { panic!("two deltas are kept") };
+    for delta in deltas {
+        reader.apply(Delta::clone(&delta)).unwrap();
+    }
+    assert_eq!(reader.snapshot(), feed.table().snapshot());
+    feed.publish([cell("a", 1)], []).0.unwrap();
+    assert!(matches!(feed.catch_up(Some(Generation(10)), "i"), Catchup::Snapshot(_)), "too far behind");
+    assert!(matches!(feed.catch_up(Some(Generation(13)), "j"), Catchup::Snapshot(_)), "another incarnation");
+}
+
+#[test]
+fn a_feed_that_lost_its_number_goes_above_its_readers() {
+    let (mut feed, _) = Feed::new("i", Generation(1), [cell("a", 1)], [record("a.example", "a", "a", 1)], 9);
+    let Catchup::Snapshot(snapshot) = feed.catch_up(Some(Generation(700)), "i") else { panic!() };
+    assert_eq!(snapshot.generation, Generation(701));
+    assert_eq!(feed.catch_up(Some(Generation(701)), "i"), Catchup::Current);
+}
+
+#[test]
+fn lines_survive_the_wire() {
+    let (feed, _) = Feed::new("i", Generation(1), [cell("a", 1)], [record("*.a.example", "a", "a", 1)], 9);
+    for line in [feed.alive(), Line::Snapshot(Box::new(feed.table().snapshot()))] {
+        let text = line.encode().unwrap();
+        assert!(text.ends_with('\n') && text.matches('\n').count() == 1);
+        assert_eq!(Line::decode(text.as_bytes()).unwrap(), line);
+    }
+}
+
+#[test]
+fn the_tenant_header_is_believed_only_as_signed() {
+    let header = TenantHeader {
+        tenant: TenantName::new("acme").unwrap(),
+        cell: CellName::new("a").unwrap(),
+        epoch: Epoch(7),
+        key_id: KeyId::new("k1").unwrap(),
+    };
+    let key1 = key(1);
+    let value = header.sign(&key1);
+    assert!(value.starts_with("v1;t=acme;c=a;e=7;k=k1;m="), "{value}");
+    assert_eq!(TenantHeader::verify(&value, |_| Some(&key1)), Ok(header));
+    assert_eq!(TenantHeader::verify(&value, |_| None), Err(HeaderError::UnknownKey));
+    assert_eq!(TenantHeader::verify(&value.replace("e=7", "e=8"), |_| Some(&key1)), Err(HeaderError::Mac));
+    assert_eq!(TenantHeader::verify(&value.replace("t=acme", "t=acmf"), |_| Some(&key1)), Err(HeaderError::Mac));
+    for bad in
+        ["", "v1", "v2;t=a;c=a;e=1;k=k;m=", "v1;t=a;c=a;e=1;k=k", "v1;t=a;c=a;e=1;k=k;x=1;m=AAAA", "v1;t=A;c=a;e=1;k=k;m=AAAA", &"v".repeat(300)]
+    {
+        assert_eq!(TenantHeader::verify(bad, |_| Some(&key1)), Err(HeaderError::Form), "{bad}");
+    }
+}
+
+#[test]
+fn refusals_read_back() {
+    for refusal in [Refusal::Moved(Epoch(9)), Refusal::NotYet, Refusal::UnknownTenant, Refusal::BadMac, Refusal::Suspended] {
+        assert_eq!(Refusal::parse(&refusal.to_string()), Some(refusal));
+    }
+    assert_eq!(Refusal::parse("moved"), None);
+}
+
+#[test]
+fn keys_never_show_themselves() {
+    let text = format!("{:?}", cell("a", 1));
+    assert!(text.contains("***") && !text.contains(&key(1).reveal_text()), "{text}");
+}
+
+fn any_record() -> impl Strategy<Value = Record> {
+    (0..12u8, 0..4u8, 0..3u8, 1..4u64, any::<bool>()).prop_map(|(host, tenant, at, epoch, wild)| {
+        let star = if wild { "*." } else { "" };
+        record(&format!("{star}h{host}.example"), &format!("t{tenant}"), ["a", "b", "c"][at as usize], epoch)
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+    #[test]
+    fn order_does_not_matter(records in prop::collection::vec(any_record(), 0..30), turn in 0..30usize) {
+        let (one, _) = Table::compile("i", Generation(1), [cell("a", 1), cell("b", 2)], records.clone());
+        let mut turned = records;
+        if !turned.is_empty() {
+            let by = turn % turned.len();
+            turned.rotate_left(by);
+        }
+        let (two, _) = Table::compile("i", Generation(1), [cell("b", 2), cell("a", 1)], turned);
+        prop_assert_eq!(one.snapshot(), two.snapshot());
+    }
+
+    #[test]
+    fn a_diff_leads_to_what_is_wanted(before in prop::collection::vec(any_record(), 0..30), after in prop::collection::vec(any_record(), 0..30), n in 1..4u8) {
+        let (mut feed, _) = Feed::new("i", Generation(1), [cell("a", 1), cell("b", 2)], before, 9);
+        feed.publish([cell("a", n), cell("c", 3)], after.clone());
+        let (fresh, _) = Table::compile("i", feed.table().generation(), [cell("a", n), cell("c", 3)], after);
+        prop_assert_eq!(feed.table().snapshot(), fresh.snapshot());
+        for host in 0..12u8 {
+            let host = format!("h{host}.example");
+            prop_assert_eq!(feed.table().lookup(&host).map(|f| f.route.clone()), fresh.lookup(&host).map(|f| f.route.clone()));
+        }
+    }
+
+    #[test]
+    fn no_header_text_panics(text in "\\PC{0,300}", tail in "v1;[tcekm=;a-z0-9]{0,60}") {
+        let key1 = key(1);
+        let _ = TenantHeader::verify(&text, |_| Some(&key1));
+        let _ = TenantHeader::verify(&tail, |_| Some(&key1));
+        let _ = Refusal::parse(&text);
+    }
+}
