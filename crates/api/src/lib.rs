@@ -1,1 +1,14 @@
-//! Wire types of control's API and a client for it.
+//! The API of control: wire types of version 1 and a client.
+//!
+//! Purpose: what the command line, the console and other programs say to control, over a unix socket or TLS.
+//! Invariants: types here are the wire format, versioned by module, changed only by adding; faults travel as [`model::Fault`];
+//! no type here carries a secret but [`v1::Revealed`], which is answered once.
+//! Entry points: [`v1`] (types and paths), [`Client`].
+
+mod client;
+pub mod v1;
+
+pub use client::{Client, ClientError, Lines};
+
+#[cfg(test)]
+mod tests;
