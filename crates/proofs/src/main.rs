@@ -9,6 +9,7 @@ mod http_client;
 mod ledger;
 mod load;
 mod outcome;
+mod power;
 mod proof;
 mod site;
 mod world;

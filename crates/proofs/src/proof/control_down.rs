@@ -104,7 +104,7 @@ async fn daemon_answers() -> bool {
 }
 
 async fn start_daemon() -> Result<()> {
-    run("scripts/setup", &["--daemon-only"]).await?;
+    run("scripts/docker-start", &[]).await?;
     wait_for("the daemon", Duration::from_secs(60), async || Ok(daemon_answers().await)).await
 }
 

@@ -7,6 +7,7 @@ use http::StatusCode;
 use crate::Options;
 use crate::fault::{run, wait_for};
 use crate::outcome::{Outcome, say};
+use crate::power;
 use crate::site::titles;
 use crate::world::{PATIENCE, Plan, Tenant, World};
 
@@ -42,8 +43,16 @@ pub async fn prove(options: &Options) -> Result<Outcome> {
     serve_again(&tenants).await?;
     read_all(&tenants, &published).await?;
 
-    say("cutting the power: every container is killed at once, networks with them");
-    power_cut(&world).await?;
+    say("losing the engine: every container is killed and removed, networks with them; only the state folder is left");
+    lose_engine(&world).await?;
+    world.up().await?;
+    serve_again(&tenants).await?;
+    read_all(&tenants, &published).await?;
+
+    say("cutting the power: every process of the platform and of the engine ends at once");
+    power::may_cut(&world).await?;
+    power::cut(&world).await?;
+    run("scripts/docker-start", &[]).await?;
     world.up().await?;
     serve_again(&tenants).await?;
     read_all(&tenants, &published).await?;
@@ -110,7 +119,7 @@ async fn serve_again(tenants: &[Tenant]) -> Result<()> {
 }
 
 /// Every process of ours ends hard and every container and network object of the engine with it; only the state folder is left.
-async fn power_cut(world: &World) -> Result<()> {
+async fn lose_engine(world: &World) -> Result<()> {
     let names = world.containers(&[]).await?;
     ensure!(names.len() > 10, "only {} containers ran", names.len());
     let mut arguments = vec!["rm", "-f"];
@@ -121,6 +130,6 @@ async fn power_cut(world: &World) -> Result<()> {
     for network in networks.split_whitespace() {
         run("docker", &["network", "rm", network]).await?;
     }
-    ensure!(world.containers(&[]).await?.is_empty(), "containers survived the power cut");
+    ensure!(world.containers(&[]).await?.is_empty(), "containers survived");
     Ok(())
 }
