@@ -1,1 +1,5 @@
+//! The one binary of the platform.
+
+mod platform;
+
 fn main() {}
