@@ -1,0 +1,131 @@
+//! Rules of platforms, machines, cells and tenants: what can be said of one document by itself.
+
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+use model::DocumentName;
+use model::v1alpha1::{CellSpec, MachineSpec, PlatformSpec, TenantSpec};
+
+use super::Lint;
+use crate::codes;
+
+/// Most domains of one tenant.
+const DOMAINS: usize = 50;
+/// Most characters of a title, plan or group.
+const TEXT: usize = 200;
+/// Longest name of a cell: platform, cell and instance make the name of a container, and platform and cell that of a network.
+const CELL_NAME: usize = 24;
+
+/// Checks the platform.
+#[must_use]
+pub fn platform(spec: &PlatformSpec) -> Lint {
+    let mut lint = Lint::default();
+    let pool = spec.network.pool;
+    if pool.trunc() != pool {
+        lint.refuse(&codes::POOL, format!("network.pool is {pool}; the network of that address is {}", pool.trunc()));
+    } else if pool.prefix_len() > 23 {
+        lint.refuse(&codes::POOL, format!("network.pool {pool} does not hold the two networks of one cell"));
+    } else if !private(pool) {
+        lint.refuse(&codes::POOL, format!("network.pool {pool} is not private"));
+    }
+    if spec.regions.is_empty() {
+        lint.refuse(&codes::REGION, "regions is empty; the first is where cells without one are opened");
+    }
+    let mut seen = BTreeSet::new();
+    for region in &spec.regions {
+        if DocumentName::new(region).is_err() || !seen.insert(region) {
+            lint.refuse(&codes::REGION, format!("regions names {region:?} twice, or it is not a name of a-z, 0-9 and '-'"));
+        }
+    }
+    let public = &spec.public;
+    if !matches!(public.scheme.as_str(), "http" | "https") || public.port == 0 {
+        lint.refuse(&codes::PUBLIC, format!("public is {}, port {}", public.scheme, public.port));
+    }
+    if let Some(mail) = spec.mail.as_ref().filter(|mail| mail.port == 0 || !address(&mail.from) || mail.host.is_empty()) {
+        lint.refuse(&codes::CONTACT, format!("mail is from {:?} by {:?}, port {}", mail.from, mail.host, mail.port));
+    }
+    lint
+}
+
+/// Checks a machine.
+#[must_use]
+pub fn machine(spec: &MachineSpec) -> Lint {
+    let mut lint = Lint::default();
+    if spec.agent.port() == 0 || spec.agent.ip().is_unspecified() {
+        lint.refuse(&codes::AGENT_ADDRESS, format!("agent is {}", spec.agent));
+    }
+    lint
+}
+
+/// Checks a cell.
+#[must_use]
+pub fn cell(name: &DocumentName, spec: &CellSpec) -> Lint {
+    let mut lint = Lint::default();
+    if name.as_str().len() > CELL_NAME {
+        lint.refuse(&codes::NAME_LENGTH, format!("cell {name} has {} characters", name.as_str().len()));
+    }
+    if name.as_str().contains('.') {
+        lint.refuse(&codes::SHAPE, format!("the name of a cell has no dots, {name} has"));
+    }
+    let mut seen = BTreeSet::new();
+    if let Some(twice) = spec.machines.iter().find(|machine| !seen.insert(*machine)) {
+        lint.refuse(&codes::MACHINE_UNKNOWN, format!("machines names {twice} twice"));
+    }
+    lint
+}
+
+/// Checks a tenant.
+#[must_use]
+pub fn tenant(name: &DocumentName, spec: &TenantSpec) -> Lint {
+    let mut lint = Lint::default();
+    if name.as_str().contains('.') {
+        lint.refuse(&codes::SHAPE, format!("the name of a tenant has no dots, {name} has"));
+    }
+    if !(1..=DOMAINS).contains(&spec.domains.len()) {
+        lint.refuse(&codes::DOMAINS, format!("{} domains are named", spec.domains.len()));
+    }
+    let mut seen = BTreeSet::new();
+    if let Some(twice) = spec.domains.iter().find(|domain| !seen.insert(*domain)) {
+        lint.refuse(&codes::DOMAIN_TWICE, format!("domain {twice} stands twice"));
+    }
+    if !address(&spec.contact) {
+        lint.refuse(&codes::CONTACT, format!("contact is {:?}", spec.contact));
+    }
+    if !language(&spec.language) {
+        lint.refuse(&codes::LANGUAGE, format!("language is {:?}", spec.language));
+    }
+    let group = spec.group.as_deref().unwrap_or_default();
+    for (field, text) in [("title", spec.title.as_str()), ("plan", spec.plan.as_str()), ("group", group)] {
+        if text.chars().count() > TEXT || text.chars().any(char::is_control) {
+            lint.refuse(&codes::TEXT, format!("{field} is too long or holds control characters"));
+        }
+    }
+    lint
+}
+
+/// The private networks of RFC 1918 and the shared one of RFC 6598.
+fn private(pool: Ipv4Net) -> bool {
+    let private = [
+        Ipv4Net::new_assert(Ipv4Addr::new(10, 0, 0, 0), 8),
+        Ipv4Net::new_assert(Ipv4Addr::new(172, 16, 0, 0), 12),
+        Ipv4Net::new_assert(Ipv4Addr::new(192, 168, 0, 0), 16),
+        Ipv4Net::new_assert(Ipv4Addr::new(100, 64, 0, 0), 10),
+    ];
+    private.iter().any(|net| net.contains(&pool))
+}
+
+/// Enough to tell a mail address from something else; whether it exists is found out by mail alone.
+fn address(text: &str) -> bool {
+    let plain = |part: &str| {
+        !part.is_empty() && part.chars().all(|c| !c.is_whitespace() && !c.is_control() && !matches!(c, '@' | '<' | '>' | ',' | ';' | '"'))
+    };
+    text.len() <= 254 && text.split_once('@').is_some_and(|(user, host)| plain(user) && plain(host) && !host.starts_with('.') && !host.ends_with('.'))
+}
+
+fn language(text: &str) -> bool {
+    let part = |part: &str| (1..=8).contains(&part.len()) && part.chars().all(|c| c.is_ascii_alphanumeric());
+    let mut parts = text.split(['-', '_']);
+    let first = parts.next().is_some_and(|first| (2..=3).contains(&first.len()) && first.chars().all(|c| c.is_ascii_alphabetic()));
+    first && text.len() <= 35 && parts.all(part)
+}
