@@ -8,6 +8,8 @@
 pub mod conformance;
 pub mod fake;
 mod observed;
+pub mod roll;
+mod version;
 mod wanted;
 
 use std::sync::Arc;

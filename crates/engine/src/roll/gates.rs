@@ -19,11 +19,13 @@ pub(super) fn decide(input: Input<'_>, decision: &mut Decision) {
     if gates.is_empty() {
         return;
     }
-    let blocked = input.notes.not_made.get(&gate_service()).filter(|failure| failure.again > input.now);
+    // Gates differ in version by their addresses, so one failed attempt holds all of this set back; a changed set is tried at once.
+    let this_set = |version: &str| gates.iter().any(|gate| gate.version() == version);
+    let blocked = input.notes.not_made.get(&gate_service()).filter(|failure| failure.again > input.now && this_set(&failure.version));
     let mut leaver = None;
     for gate in gates {
         match of(input, gate) {
-            None => match blocked.filter(|failure| failure.version == gate.version()) {
+            None => match blocked {
                 Some(failure) => decision.look_at(failure.again),
                 None => {
                     if let Ok(name) = InstanceName::new(gate.name.as_str()) {

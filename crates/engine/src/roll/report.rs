@@ -50,11 +50,5 @@ pub fn report(input: Input<'_>, decision: &Decision, since: &mut Since) -> Obser
         });
     }
     since.0.retain(|name, _| input.seen.iter().any(|s| s.name == *name));
-    Observed {
-        generation: Some(input.wanted.generation),
-        instances,
-        rollouts: decision.rollouts.clone(),
-        strangers: Vec::new(),
-        fault: None,
-    }
+    Observed { generation: Some(input.wanted.generation), instances, rollouts: decision.rollouts.clone(), strangers: Vec::new(), fault: None }
 }

@@ -57,11 +57,14 @@ pub(super) fn decide(input: Input<'_>, name: &ServiceName, wanted: &ServiceWante
             decision.look_at(after(seen.born, wanted.ready.start_within).max(after(input.now, model::Span(1))));
         }
     }
-    for seen in sorted.current.iter().chain(&sorted.old) {
-        start(seen, input.now, decision);
-    }
     shrink(wanted, &sorted, decision);
     grow(input, name, wanted, &sorted, decision);
+    for seen in sorted.current.iter().chain(&sorted.old) {
+        // Who leaves is not started again: one instance gets one step.
+        if !decision.actions.contains(&Action::Drain(seen.name.clone())) {
+            start(seen, input.now, decision);
+        }
+    }
     decision.rollouts.insert(name.clone(), describe(input, name, wanted, &sorted));
 }
 
@@ -165,7 +168,10 @@ fn describe(input: Input<'_>, name: &ServiceName, wanted: &ServiceWanted, sorted
     };
     if let Some(note) = sorted.note {
         let kept = if sorted.kept.is_some() { format!("{} is kept stopped for its logs", note.instance) } else { "its instance is gone".to_owned() };
-        return says(Reason::RolloutStopped, format!("{}: {}: {}; {kept}; older instances serve on", note.instance, note.reason.as_str(), note.message));
+        return says(
+            Reason::RolloutStopped,
+            format!("{}: {}: {}; {kept}; older instances serve on", note.instance, note.reason.as_str(), note.message),
+        );
     }
     if ready_now >= wanted.replicas as usize && old == 0 {
         return says(Reason::AsWanted, String::new());
