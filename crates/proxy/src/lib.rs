@@ -1,1 +1,30 @@
-//! HTTP/1.1 data path that edge and gate share.
+//! The HTTP/1.1 data path that edge and gate share, and the TCP relay of gates.
+//!
+//! Purpose: a [`Server`] reads requests by strict rules (one page: `h1/framing.rs`), asks a [`Decide`] where each goes, relays both ways without waiting for
+//! whole bodies, and ends in order. [`tcp`] relays plain connections. [`Group`] chooses among [`Upstream`]s by health and load.
+//! Invariants: every body is framed anew, so no foreign framing travels on; a request is sent again only when nothing of it was processed; a connection that
+//! brought more than its message is never used again; everything is bounded in number, size and time; a tenant's name is in no metric.
+//! Entry points: [`Server::serve`], [`tcp::relay`], [`Group::pick`], [`Page::of`].
+
+mod access;
+mod buffer;
+mod connection;
+mod decide;
+mod exchange;
+mod h1;
+mod metrics;
+mod page;
+mod pool;
+mod server;
+pub mod tcp;
+mod upstream;
+
+pub use access::AccessLog;
+pub use decide::{Action, Decide, Forward, Judgement, Labels, Request};
+pub use h1::head::{RequestHead, ResponseHead};
+pub use metrics::{Metrics, Text};
+pub use page::{Page, REASON_HEADER, Reason};
+pub use server::{Faces, Limits, Options, Server, Times};
+pub use upstream::{Group, Health, InFlight, Probe, Upstream};
+
+pub(crate) use h1::head;

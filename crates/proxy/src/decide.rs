@@ -1,0 +1,79 @@
+//! Where a request goes is not the relay's business: it asks a [`Decide`].
+
+use std::future::Future;
+use std::net::SocketAddr;
+
+use crate::head::{RequestHead, ResponseHead};
+use crate::page::{Page, Reason};
+use crate::upstream::Group;
+
+/// A request as it is decided upon.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// Its head.
+    pub head: &'a RequestHead,
+    /// The other side of its connection.
+    pub peer: SocketAddr,
+    /// Where our side listens.
+    pub local: SocketAddr,
+}
+
+/// What becomes of a request.
+#[derive(Debug)]
+pub enum Action {
+    /// It goes to one of these.
+    Forward(Forward),
+    /// It is answered here.
+    Answer(Page),
+}
+
+/// How a request goes on.
+#[derive(Debug)]
+pub struct Forward {
+    /// To one of these.
+    pub to: Group,
+    /// What is answered when none of them can be chosen.
+    pub otherwise: Reason,
+    /// With these fields.
+    pub add: Vec<(&'static str, String)>,
+}
+
+/// What becomes of an answer.
+#[derive(Debug)]
+pub enum Judgement {
+    /// It goes to the visitor.
+    Pass,
+    /// Nothing was processed: the request is decided upon anew, or this page goes out where its body can no longer be sent again.
+    Again(Reason),
+    /// This goes to the visitor instead.
+    Replace(Page),
+}
+
+/// What the access log says of a request.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Labels<'a> {
+    /// Whose.
+    pub tenant: Option<&'a str>,
+    /// Where.
+    pub cell: Option<&'a str>,
+    /// Under which number.
+    pub epoch: Option<u64>,
+}
+
+/// Decides where requests go.
+pub trait Decide: Send + Sync + 'static {
+    /// What it remembers of one request from its first decision to its end.
+    type Ticket: Default + Send;
+
+    /// Where a request goes. It may wait, within bounds of its own. Called again after [`Judgement::Again`], with the same ticket.
+    fn decide<'a>(&'a self, request: Request<'a>, ticket: &'a mut Self::Ticket) -> impl Future<Output = Action> + Send + 'a;
+
+    /// Looks at the head of an answer before anything of it goes out.
+    fn judge(&self, ticket: &mut Self::Ticket, answer: &ResponseHead) -> Judgement {
+        let _ = (ticket, answer);
+        Judgement::Pass
+    }
+
+    /// What the access log says.
+    fn labels<'t>(&self, ticket: &'t Self::Ticket) -> Labels<'t>;
+}

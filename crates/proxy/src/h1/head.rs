@@ -1,0 +1,289 @@
+//! Heads of requests and answers, read once into a buffer of their own that is used again for the next.
+
+use std::mem::MaybeUninit;
+use std::ops::Range;
+
+use super::framing;
+use crate::page::Reason;
+
+/// Most fields of a head.
+const MOST_FIELDS: usize = 100;
+
+/// Finds the end of a head while it arrives; refuses bare line feeds at once.
+#[derive(Debug, Default)]
+pub(crate) struct Scan {
+    seen: usize,
+}
+
+/// A line ends with a bare line feed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct BareLineFeed;
+
+impl Scan {
+    /// Length of the head with its empty line, once it is there.
+    pub(crate) fn end(&mut self, bytes: &[u8]) -> Result<Option<usize>, BareLineFeed> {
+        for at in memchr::memchr_iter(b'\n', &bytes[self.seen..]) {
+            let at = self.seen + at;
+            if at == 0 || bytes[at - 1] != b'\r' {
+                return Err(BareLineFeed);
+            }
+            if at >= 3 && bytes[at - 3..=at] == *b"\r\n\r\n" {
+                return Ok(Some(at + 1));
+            }
+        }
+        self.seen = bytes.len();
+        Ok(None)
+    }
+}
+
+#[derive(Debug, Clone)]
+struct FieldAt {
+    name: Range<usize>,
+    value: Range<usize>,
+}
+
+/// Fields in the octets they came in.
+#[derive(Debug, Default)]
+struct Lines {
+    raw: Vec<u8>,
+    fields: Vec<FieldAt>,
+}
+
+impl Lines {
+    fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.fields.iter().map(|at| (&self.raw[at.name.clone()], &self.raw[at.value.clone()]))
+    }
+
+    fn find(&self, name: &str) -> Option<&[u8]> {
+        self.iter().find(|(this, _)| this.eq_ignore_ascii_case(name.as_bytes())).map(|(_, value)| value)
+    }
+}
+
+/// Notes where parsed fields stand in `raw`.
+fn note(raw: &[u8], parsed: &[httparse::Header<'_>], fields: &mut Vec<FieldAt>) {
+    fields.clear();
+    fields.extend(parsed.iter().map(|field| FieldAt { name: place(raw, field.name.as_bytes()), value: place(raw, field.value) }));
+}
+
+/// Where a part of `raw` stands in it.
+fn place(raw: &[u8], part: &[u8]) -> Range<usize> {
+    let start = (part.as_ptr() as usize).saturating_sub(raw.as_ptr() as usize);
+    // An empty part may point anywhere.
+    let start = start.min(raw.len());
+    start..(start + part.len()).min(raw.len())
+}
+
+/// The head of a request.
+#[derive(Debug, Default)]
+pub struct RequestHead {
+    lines: Lines,
+    method: Range<usize>,
+    target: Range<usize>,
+    authority: Option<Range<usize>>,
+    minor: u8,
+    host_value: Range<usize>,
+    host: String,
+}
+
+impl RequestHead {
+    /// Reads a whole head.
+    pub(crate) fn parse(&mut self, bytes: &[u8]) -> Result<(), Reason> {
+        self.lines.raw.clear();
+        self.lines.raw.extend_from_slice(bytes);
+        let raw = &self.lines.raw;
+        let mut space = [const { MaybeUninit::uninit() }; MOST_FIELDS];
+        let mut parsed = httparse::Request::new(&mut []);
+        match parsed.parse_with_uninit_headers(raw, &mut space) {
+            Ok(httparse::Status::Complete(length)) if length == raw.len() => {}
+            Ok(_) => return Err(Reason::MalformedHead),
+            Err(httparse::Error::TooManyHeaders) => return Err(Reason::HeadTooLarge),
+            Err(httparse::Error::Version) => return Err(Reason::VersionRefused),
+            Err(_) => return Err(Reason::MalformedHead),
+        }
+        let (Some(method), Some(target), Some(minor)) = (parsed.method, parsed.path, parsed.version) else { return Err(Reason::MalformedHead) };
+        if !target.bytes().all(|b| b.is_ascii_graphic()) {
+            return Err(Reason::MalformedHead);
+        }
+        self.minor = minor;
+        self.method = place(raw, method.as_bytes());
+        let target = place(raw, target.as_bytes());
+        note(raw, parsed.headers, &mut self.lines.fields);
+        self.split_target(target)?;
+        self.read_host()
+    }
+
+    /// Origin form, `*` for OPTIONS, or absolute form, of which the path is kept.
+    fn split_target(&mut self, target: Range<usize>) -> Result<(), Reason> {
+        let text = &self.lines.raw[target.clone()];
+        self.authority = None;
+        if text.starts_with(b"/") || (text == b"*" && self.method() == "OPTIONS") {
+            self.target = target;
+            return Ok(());
+        }
+        const SCHEME: &[u8] = b"http://";
+        if text.len() <= SCHEME.len() || !text[..SCHEME.len()].eq_ignore_ascii_case(SCHEME) {
+            return Err(Reason::MalformedHead);
+        }
+        let start = target.start + SCHEME.len();
+        // Without a path of its own the whole is refused: nobody writes it, and `?` in place of `/` is read in several ways.
+        let slash = text[SCHEME.len()..].iter().position(|&b| b == b'/').ok_or(Reason::MalformedHead)?;
+        self.authority = Some(start..start + slash);
+        self.target = start + slash..target.end;
+        Ok(())
+    }
+
+    fn read_host(&mut self) -> Result<(), Reason> {
+        let mut hosts = self.lines.fields.iter().filter(|at| framing::eq(&self.lines.raw[at.name.clone()], b"host"));
+        let (Some(host), None) = (hosts.next(), hosts.next()) else { return Err(Reason::BadHost) };
+        self.host_value = host.value.clone();
+        let value = &self.lines.raw[self.host_value.clone()];
+        if let Some(authority) = &self.authority
+            && !self.lines.raw[authority.clone()].eq_ignore_ascii_case(value)
+        {
+            return Err(Reason::BadHost);
+        }
+        self.host.clear();
+        self.host.push_str(canonical(value).ok_or(Reason::BadHost)?);
+        self.host.make_ascii_lowercase();
+        Ok(())
+    }
+
+    /// The method.
+    #[must_use]
+    pub fn method(&self) -> &str {
+        std::str::from_utf8(&self.lines.raw[self.method.clone()]).unwrap_or_default()
+    }
+
+    /// Path and query, or `*`.
+    #[must_use]
+    pub fn target(&self) -> &str {
+        std::str::from_utf8(&self.lines.raw[self.target.clone()]).unwrap_or_default()
+    }
+
+    /// The path without its query, which may hold secrets.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        self.target().split_once('?').map_or(self.target(), |(path, _)| path)
+    }
+
+    /// The host in canonical form: lower case, without port and final dot.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The value of Host as it came.
+    pub(crate) fn host_value(&self) -> &[u8] {
+        &self.lines.raw[self.host_value.clone()]
+    }
+
+    /// 0 or 1, of the version 1.x.
+    pub(crate) const fn minor(&self) -> u8 {
+        self.minor
+    }
+
+    /// Names and values, in the order in which they came.
+    pub fn fields(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.lines.iter()
+    }
+
+    /// Value of the first field of this name.
+    #[must_use]
+    pub fn find(&self, name: &str) -> Option<&[u8]> {
+        self.lines.find(name)
+    }
+
+    /// The values of all fields of this name are exactly one.
+    #[must_use]
+    pub fn find_only(&self, name: &str) -> Option<&[u8]> {
+        let mut values = self.fields().filter(|(this, _)| this.eq_ignore_ascii_case(name.as_bytes())).map(|(_, value)| value);
+        values.next().filter(|_| values.next().is_none())
+    }
+
+    /// Whether it asks for nothing but to be told (RFC 9110, 9.2.1).
+    #[must_use]
+    pub fn is_safe(&self) -> bool {
+        matches!(self.method(), "GET" | "HEAD" | "OPTIONS")
+    }
+
+    /// Whether doing it twice is doing it once (RFC 9110, 9.2.2).
+    #[must_use]
+    pub fn is_idempotent(&self) -> bool {
+        self.is_safe() || matches!(self.method(), "PUT" | "DELETE")
+    }
+}
+
+/// The host of a Host field, without port and final dot.
+fn canonical(value: &[u8]) -> Option<&str> {
+    let text = std::str::from_utf8(value).ok()?;
+    let (host, port) = match text.strip_prefix('[') {
+        Some(rest) => {
+            let close = rest.find(']')? + 2;
+            (&text[..close], &text[close..])
+        }
+        None => text.split_at(text.find(':').unwrap_or(text.len())),
+    };
+    let port_fits = port.is_empty() || (port.len() <= 6 && port.starts_with(':') && port[1..].bytes().all(|b| b.is_ascii_digit()));
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_') || (text.starts_with('[') && matches!(b, b'[' | b']' | b':'));
+    let host = host.strip_suffix('.').unwrap_or(host);
+    (port_fits && !host.is_empty() && host.len() <= 253 && host.bytes().all(allowed)).then_some(host)
+}
+
+/// The head of an answer.
+#[derive(Debug, Default)]
+pub struct ResponseHead {
+    lines: Lines,
+    status: u16,
+    reason: Range<usize>,
+    minor: u8,
+}
+
+impl ResponseHead {
+    /// Reads a whole head.
+    pub(crate) fn parse(&mut self, bytes: &[u8]) -> Result<(), Reason> {
+        self.lines.raw.clear();
+        self.lines.raw.extend_from_slice(bytes);
+        let raw = &self.lines.raw;
+        let mut space = [const { MaybeUninit::uninit() }; MOST_FIELDS];
+        let mut parsed = httparse::Response::new(&mut []);
+        match httparse::ParserConfig::default().parse_response_with_uninit_headers(&mut parsed, raw, &mut space) {
+            Ok(httparse::Status::Complete(length)) if length == raw.len() => {}
+            _ => return Err(Reason::UpstreamMalformed),
+        }
+        let (Some(status), Some(minor)) = (parsed.code, parsed.version) else { return Err(Reason::UpstreamMalformed) };
+        if !(100..=599).contains(&status) {
+            return Err(Reason::UpstreamMalformed);
+        }
+        (self.status, self.minor) = (status, minor);
+        self.reason = place(raw, parsed.reason.unwrap_or_default().as_bytes());
+        note(raw, parsed.headers, &mut self.lines.fields);
+        Ok(())
+    }
+
+    /// The status.
+    #[must_use]
+    pub const fn status(&self) -> u16 {
+        self.status
+    }
+
+    /// The words after the status.
+    pub(crate) fn reason(&self) -> &[u8] {
+        &self.lines.raw[self.reason.clone()]
+    }
+
+    /// 0 or 1, of the version 1.x.
+    pub(crate) const fn minor(&self) -> u8 {
+        self.minor
+    }
+
+    /// Names and values, in the order in which they came.
+    pub fn fields(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.lines.iter()
+    }
+
+    /// Value of the first field of this name.
+    #[must_use]
+    pub fn find(&self, name: &str) -> Option<&[u8]> {
+        self.lines.find(name)
+    }
+}

@@ -1,0 +1,137 @@
+//! Heads as the relay writes them: its own framing, only fields that travel on, and what was added.
+
+use std::io::Write as _;
+use std::net::IpAddr;
+
+use super::body::BodyOut;
+use super::fields::{Kind, kind};
+use super::framing::{eq, tokens};
+use super::head::{RequestHead, ResponseHead};
+use crate::server::Faces;
+
+/// What stands in a request's head besides what the client sent.
+#[derive(Debug)]
+pub(crate) struct Onward<'a> {
+    /// Which fields are believed.
+    pub faces: Faces,
+    /// Fields to add.
+    pub add: &'a [(&'static str, String)],
+    /// The visitor's address.
+    pub client: IpAddr,
+    /// Id of the request.
+    pub id: &'a str,
+    /// How the body is written.
+    pub body: BodyOut,
+    /// Ask for the other protocol.
+    pub upgrade: bool,
+    /// The client waits for `100 Continue`.
+    pub expects: bool,
+    /// Connection names fields that must not travel on.
+    pub lists: bool,
+}
+
+/// Writes the head of a request.
+pub(crate) fn request(out: &mut Vec<u8>, head: &RequestHead, onward: &Onward<'_>) {
+    for part in [head.method().as_bytes(), b" ", head.target().as_bytes(), b" HTTP/1.1\r\nHost: ", head.host_value(), b"\r\n"] {
+        out.extend_from_slice(part);
+    }
+    for (name, value) in head.fields() {
+        let travels = match kind(name) {
+            Kind::EndToEnd => !onward.lists || !listed(head.fields(), name),
+            Kind::Forwarding => onward.faces == Faces::Edges,
+            Kind::Expect => onward.expects && eq(name, b"expect"),
+            Kind::Hop | Kind::Host | Kind::Atoll => false,
+        };
+        if travels {
+            field(out, name, value);
+        }
+    }
+    if onward.faces == Faces::Visitors {
+        // Writing to memory does not fail.
+        let _ = write!(out, "X-Forwarded-For: {}\r\nX-Real-IP: {}\r\nX-Forwarded-Proto: http\r\n", onward.client, onward.client);
+        field(out, b"X-Forwarded-Host", head.host_value());
+        field(out, b"X-Request-Id", onward.id.as_bytes());
+    }
+    for (name, value) in onward.add {
+        field(out, name.as_bytes(), value.as_bytes());
+    }
+    if onward.upgrade {
+        if let Some(protocol) = head.find("upgrade") {
+            out.extend_from_slice(b"Connection: Upgrade\r\n");
+            field(out, b"Upgrade", protocol);
+        }
+    }
+    // A request that may have a body says so even where it is empty.
+    let empty = onward.body == BodyOut::Empty && matches!(head.method(), "POST" | "PUT" | "PATCH");
+    framing(out, onward.body, empty.then_some(0));
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Writes the head of an answer.
+pub(crate) fn response(out: &mut Vec<u8>, head: &ResponseHead, faces: Faces, body: BodyOut, length: Option<u64>, close: bool) {
+    status_line(out, head);
+    response_fields(out, head, faces);
+    if head.status() == 101 {
+        out.extend_from_slice(b"Connection: Upgrade\r\n");
+        if let Some(protocol) = head.find("upgrade") {
+            field(out, b"Upgrade", protocol);
+        }
+    } else {
+        framing(out, body, length);
+        if close {
+            out.extend_from_slice(b"Connection: close\r\n");
+        }
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Writes the head of an interim answer.
+pub(crate) fn interim(out: &mut Vec<u8>, head: &ResponseHead, faces: Faces) {
+    status_line(out, head);
+    response_fields(out, head, faces);
+    out.extend_from_slice(b"\r\n");
+}
+
+fn status_line(out: &mut Vec<u8>, head: &ResponseHead) {
+    // Writing to memory does not fail.
+    let _ = write!(out, "HTTP/1.1 {} ", head.status());
+    out.extend_from_slice(head.reason());
+    out.extend_from_slice(b"\r\n");
+}
+
+fn response_fields(out: &mut Vec<u8>, head: &ResponseHead, faces: Faces) {
+    let lists = head.find("connection").is_some();
+    for (name, value) in head.fields() {
+        let travels = match kind(name) {
+            Kind::EndToEnd | Kind::Forwarding | Kind::Expect | Kind::Host => true,
+            Kind::Hop => false,
+            // Gates say why they answer themselves; instances have no say in that.
+            Kind::Atoll => faces == Faces::Visitors && eq(name, b"atoll-reason"),
+        };
+        if travels && !(lists && listed(head.fields(), name)) {
+            field(out, name, value);
+        }
+    }
+}
+
+fn framing(out: &mut Vec<u8>, body: BodyOut, announced: Option<u64>) {
+    match (body, announced) {
+        (BodyOut::Length(length), _) | (BodyOut::Empty, Some(length)) => {
+            // Writing to memory does not fail.
+            let _ = write!(out, "Content-Length: {length}\r\n");
+        }
+        (BodyOut::Chunked, _) => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
+        (BodyOut::Empty | BodyOut::UntilClose, _) => {}
+    }
+}
+
+fn field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    for part in [name, b": ", value, b"\r\n"] {
+        out.extend_from_slice(part);
+    }
+}
+
+/// Whether Connection says that this field is for one connection only.
+fn listed<'h>(fields: impl Iterator<Item = (&'h [u8], &'h [u8])>, name: &[u8]) -> bool {
+    fields.filter(|(this, _)| eq(this, b"connection")).any(|(_, value)| tokens(value).any(|token| token.eq_ignore_ascii_case(name)))
+}

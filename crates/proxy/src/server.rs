@@ -1,0 +1,242 @@
+//! A server: a listening socket, threads that share nothing but counters, and an orderly end.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener as StdListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::access::AccessLog;
+use crate::buffer::tune;
+use crate::connection::Connection;
+use crate::decide::Decide;
+use crate::metrics::Metrics;
+use crate::page::{Page, Reason};
+use crate::pool::Pool;
+
+/// Pause after a failed accept, which is nearly always the lack of file descriptors.
+const BREATHER: Duration = Duration::from_millis(50);
+/// How often idle upstream connections are looked through.
+const SWEEP: Duration = Duration::from_secs(5);
+/// How long a connection that was already made is waited for when a server stops.
+const LATE: Duration = Duration::from_millis(10);
+
+/// Who is in front, and thereby what is believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Faces {
+    /// Nothing that they say about themselves is believed; answers come from gates.
+    Visitors,
+    /// They say who the visitor is; answers come from instances.
+    Edges,
+}
+
+/// How much is taken at once.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Octets of a head.
+    pub head: usize,
+    /// Connections open.
+    pub connections: u64,
+    /// Requests under way; more are answered 503 at once.
+    pub requests: u64,
+    /// Octets of a body that are kept so that it can be sent again.
+    pub replay: usize,
+    /// Idle connections kept for each upstream and thread.
+    pub idle: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { head: 32 * 1024, connections: 20_000, requests: 8192, replay: 64 * 1024, idle: 64 }
+    }
+}
+
+/// How long is waited.
+#[derive(Debug, Clone)]
+pub struct Times {
+    /// For a whole head, from its first octet.
+    pub head: Duration,
+    /// For the next request of a connection.
+    pub idle: Duration,
+    /// For the next octets of a request's body.
+    pub body: Duration,
+    /// For a connection to an upstream.
+    pub connect: Duration,
+    /// For the head of an answer, once the request is sent.
+    pub answer: Duration,
+    /// For the next octets of an answer, and until the visitor takes some.
+    pub stream: Duration,
+    /// How long an upstream connection waits for its next request. Shorter than the upstream's own patience, so that the two never cross.
+    pub pooled: Duration,
+    /// After the stop: for one more request on an idle connection, which is then told to close.
+    pub last_request: Duration,
+    /// After the stop: for everything under way.
+    pub drain: Duration,
+}
+
+impl Default for Times {
+    fn default() -> Self {
+        let seconds = Duration::from_secs;
+        Self {
+            head: seconds(10),
+            idle: seconds(75),
+            body: seconds(30),
+            connect: seconds(2),
+            answer: seconds(120),
+            stream: seconds(600),
+            pooled: seconds(15),
+            last_request: seconds(3),
+            drain: seconds(20),
+        }
+    }
+}
+
+/// What a server is.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// `edge` or `gate`, for the log.
+    pub name: &'static str,
+    /// Who is in front.
+    pub faces: Faces,
+    /// Threads.
+    pub workers: usize,
+    /// How much.
+    pub limits: Limits,
+    /// How long.
+    pub times: Times,
+}
+
+impl Options {
+    /// With the usual limits and times.
+    #[must_use]
+    pub fn new(name: &'static str, faces: Faces, workers: usize) -> Self {
+        Self { name, faces, workers, limits: Limits::default(), times: Times::default() }
+    }
+}
+
+/// A server that can listen on several sockets.
+#[derive(Debug)]
+pub struct Server<D> {
+    pub(crate) decide: Arc<D>,
+    pub(crate) options: Options,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) log: AccessLog,
+}
+
+impl<D: Decide> Server<D> {
+    /// A server that asks `decide`.
+    #[must_use]
+    pub fn new(decide: Arc<D>, options: Options, log: AccessLog) -> Arc<Self> {
+        Arc::new(Self { decide, options, metrics: Arc::default(), log })
+    }
+
+    /// What it counts.
+    #[must_use]
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    /// Serves until the stop, and returns once everything under way has ended or its time is over.
+    ///
+    /// # Errors
+    /// When the socket or a thread cannot be used.
+    pub async fn serve(self: Arc<Self>, listener: StdListener, stop: CancellationToken) -> io::Result<()> {
+        listener.set_nonblocking(true)?;
+        let mut ends = Vec::new();
+        for number in 0..self.options.workers.max(1) {
+            let (end, ended) = tokio::sync::oneshot::channel();
+            let (server, listener, stop) = (self.clone(), listener.try_clone()?, stop.clone());
+            let thread = std::thread::Builder::new().name(format!("{}-{number}", self.options.name));
+            thread.spawn(move || {
+                // Nobody listens for the result only when the whole program ends.
+                let _ = end.send(work(server, listener, stop));
+            })?;
+            ends.push(ended);
+        }
+        // Threads have their own copies; the socket closes when the last of them stops.
+        drop(listener);
+        for ended in ends {
+            ended.await.unwrap_or_else(|_| Err(io::Error::other("a worker thread panicked")))?;
+        }
+        Ok(())
+    }
+}
+
+/// One thread: its own runtime, its own connections.
+fn work<D: Decide>(server: Arc<Server<D>>, listener: StdListener, stop: CancellationToken) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let result = runtime.block_on(listen(server, listener, stop));
+    // What is still open is cut here.
+    drop(runtime);
+    result
+}
+
+async fn listen<D: Decide>(server: Arc<Server<D>>, listener: StdListener, stop: CancellationToken) -> io::Result<()> {
+    let listener = TcpListener::from_std(listener)?;
+    let pool = Arc::new(Pool::new(server.options.limits.idle, server.options.times.pooled));
+    let connections = TaskTracker::new();
+    let take = |stream, peer| start(&server, &pool, &connections, stream, peer, &stop);
+    let mut sweep = tokio::time::interval(SWEEP);
+    loop {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => break,
+            accepted = listener.accept() => match accepted {
+                Ok((stream, peer)) => take(stream, peer),
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(BREATHER).await;
+                }
+            },
+            _ = sweep.tick() => pool.sweep(),
+        }
+    }
+    // Connections that the kernel already made for us would be reset with the socket.
+    while let Ok(Ok((stream, peer))) = tokio::time::timeout(LATE, listener.accept()).await {
+        take(stream, peer);
+    }
+    drop(listener);
+    connections.close();
+    // What outlasts this is cut with the runtime.
+    let _ = tokio::time::timeout(server.options.times.drain, connections.wait()).await;
+    Ok(())
+}
+
+fn start<D: Decide>(server: &Arc<Server<D>>, pool: &Arc<Pool>, connections: &TaskTracker, stream: TcpStream, peer: SocketAddr, stop: &CancellationToken) {
+    tune(&stream);
+    let open = Open::begin(&server.metrics);
+    if open.before >= server.options.limits.connections {
+        server.metrics.refused_connection();
+        let mut page = Vec::new();
+        Page::of(Reason::Overloaded).write(&mut page, false, true);
+        // One attempt: whoever does not take it is not waited for.
+        let _ = stream.try_write(&page);
+        return;
+    }
+    let connection = Connection::new(server.clone(), pool.clone(), stream, peer, stop.clone());
+    connections.spawn(async move {
+        connection.run().await;
+        drop(open);
+    });
+}
+
+/// Counts a connection for as long as it is open.
+struct Open {
+    metrics: Arc<Metrics>,
+    before: u64,
+}
+
+impl Open {
+    fn begin(metrics: &Arc<Metrics>) -> Self {
+        Self { before: metrics.opened(), metrics: metrics.clone() }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.metrics.closed();
+    }
+}
