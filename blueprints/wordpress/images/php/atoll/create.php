@@ -21,10 +21,13 @@ require '/srv/wordpress/wp-load.php';
 require_once ABSPATH . 'wp-admin/includes/upgrade.php';
 require_once ABSPATH . 'wp-admin/includes/translation-install.php';
 
-/** Language tag (cs-CZ, de) to the locale of WordPress that is installed and nearest; English where there is none. */
+/** Language tag (cs-CZ, de) to the installed locale that is nearest; WordPress's own English, which has no name, where there is none. */
 function nearest_locale(string $tag): string
 {
     $wanted = str_replace('-', '_', $tag);
+    if (in_array($wanted, ['', 'en', 'en_US'], true)) {
+        return '';
+    }
     $installed = get_available_languages();
     if (in_array($wanted, $installed, true)) {
         return $wanted;

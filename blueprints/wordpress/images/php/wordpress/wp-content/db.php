@@ -25,7 +25,10 @@ class Atoll_Database extends wpdb
     {
         while (!parent::db_connect(false)) {
             if (in_array(mysqli_connect_errno(), self::HOPELESS, true) || !$this->wait(0.1)) {
-                return parent::db_connect($allow_bail);
+                if ($allow_bail) {
+                    require WP_CONTENT_DIR . '/db-error.php';
+                }
+                return false;
             }
         }
         return true;
