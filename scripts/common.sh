@@ -51,3 +51,27 @@ as_root_quiet_docker() {
   [ "$(id -u)" -ne 0 ] && command -v sudo >/dev/null && command -v docker >/dev/null &&
     sudo -n timeout 10 docker version --format '{{.Server.Version}}' >/dev/null 2>&1
 }
+
+# as_root_here PROGRAM ARGUMENTS...: as_root, keeping what the program is told by the environment.
+as_root_here() {
+  if [ "$(id -u)" -eq 0 ]; then
+    "$@"
+  else
+    as_root env ${ATOLL_STATE:+ATOLL_STATE="$ATOLL_STATE"} ${ATOLL_PLATFORM:+ATOLL_PLATFORM="$ATOLL_PLATFORM"} ${ATOLL_BIN:+ATOLL_BIN="$ATOLL_BIN"} "$@"
+  fi
+}
+
+# Pid of the Docker daemon that was started by hand, so that `make down` ends that one and no other.
+# shellcheck disable=SC2034 # used by the scripts that source this
+started_record=/var/run/atoll-dockerd.pid
+
+# timed NAME BEGAN: remembers how long a phase took; summary BEGAN: prints all of them in minutes.
+phases=()
+timed() { phases+=("$1 $(($(now_ms) - $2))"); }
+summary() {
+  local entry
+  say ""
+  for entry in "${phases[@]}"; do minutes "${entry% *}" "${entry##* }"; done
+  minutes "in all" $(($(now_ms) - $1))
+}
+minutes() { printf '    %-20s %2d:%02d min\n' "$1" $(($2 / 60000)) $(($2 / 1000 % 60)); }
