@@ -140,3 +140,6 @@ fn releases(snapshot: &Snapshot) -> Vec<Release> {
     };
     snapshot.domains.iter().filter_map(release).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -310,10 +310,9 @@ pub(crate) fn check_path(path: &str) -> Result<(), &'static str> {
 fn template_error(path: &str, error: &minijinja::Error) -> TemplateError {
     let cause = match (error.kind(), error.detail()) {
         (ErrorKind::OutOfFuel, _) => format!("the template works too long (more than {FUEL} steps)"),
-        (ErrorKind::UndefinedError, detail) => {
-            let name = error.range().and_then(|range| error.template_source().and_then(|source| source.get(range)).map(str::to_owned));
-            let what = name.or_else(|| detail.map(str::to_owned)).unwrap_or_default();
-            format!("it uses a value that is not there: {what}")
+        (ErrorKind::UndefinedError, _) => {
+            let line = error.line().and_then(|line| error.template_source()?.lines().nth(line.checked_sub(1)?)).unwrap_or_default();
+            format!("it uses a value that is not there: {}", line.trim())
         }
         (kind, Some(detail)) => format!("{kind}: {detail}"),
         (kind, None) => kind.to_string(),

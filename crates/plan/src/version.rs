@@ -26,3 +26,6 @@ pub fn version_of(blueprint: &DocumentName) -> &str {
 pub fn newer(a: &DocumentName, b: &DocumentName) -> bool {
     compare(version_of(a), version_of(b)).is_gt()
 }
+
+#[cfg(test)]
+mod tests;
