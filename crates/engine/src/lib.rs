@@ -88,7 +88,8 @@ pub trait Engine: Send + Sync {
     /// How the cell stands now. Never an empty list for "cannot ask": [`Observation::Unknown`].
     async fn observe(&self, cell: &CellName) -> Observation;
 
-    /// Runs a job to its end. Asked twice with one key it runs once; interrupted and asked again it continues or starts clean.
+    /// Runs a job to its end. Asked twice with one key it runs once, and a success is told again without another run; interrupted and asked again it
+    /// continues or starts clean; one that failed starts clean when it is asked for again.
     ///
     /// # Errors
     /// [`EngineError`] when it could not be run; a job that ran and failed is [`JobDone`] with its code.

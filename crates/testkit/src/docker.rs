@@ -1,8 +1,10 @@
 //! The engine's command line, as tests use it. Tests fail, never skip, where there is no engine.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::process::{Command, Output};
+use std::sync::{Mutex, PoisonError};
 
 /// The `docker` command.
 #[derive(Debug, Clone, Copy)]
@@ -97,7 +99,8 @@ impl Drop for Guard {
                 eprintln!("logs of {} are kept in {}", self.prefix, folder.display());
             }
         }
-        for name in Docker.containers(&self.prefix) {
+        // Twice: what the engine was still making at the first look is there at the second.
+        for name in (0..2).flat_map(|_| Docker.containers(&self.prefix)) {
             let _ = Docker.tried(["rm", "--force", "--volumes", &name]);
         }
         for name in Docker.named(&["network", "ls", "--format", "{{.Name}}"], &self.prefix) {
@@ -106,15 +109,24 @@ impl Drop for Guard {
     }
 }
 
-/// A /24 under 10.92.0.0/16 that no network of the engine has now. Another test may be quicker; who makes the network tries again then.
+/// A /24 under 10.92.0.0/16 that no network of the engine has now and that this process has not given out before. A test of another process may be
+/// quicker; who makes the network tries again then.
 ///
 /// # Panics
-/// When the engine cannot list its networks.
+/// When the engine cannot list its networks, or no subnet is left.
 #[must_use]
 pub fn free_subnet() -> String {
+    static GIVEN: Mutex<BTreeSet<u8>> = Mutex::new(BTreeSet::new());
     let ids = Docker.run(["network", "ls", "--quiet"]);
     let format = "{{range .IPAM.Config}}{{.Subnet}} {{end}}";
     let taken: Vec<String> = ids.lines().filter_map(|id| Docker.try_run(["network", "inspect", "--format", format, id])).collect();
-    let free = (0..).map(|_| format!("10.92.{}.0/24", rand::random::<u8>())).find(|subnet| !taken.iter().any(|t| t.contains(subnet.as_str())));
-    free.unwrap_or_default()
+    let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
+    let first = rand::random::<u8>();
+    for third in (0..=u8::MAX).map(|n| first.wrapping_add(n)) {
+        let subnet = format!("10.92.{third}.0/24");
+        if !taken.iter().any(|t| t.contains(&subnet)) && given.insert(third) {
+            return subnet;
+        }
+    }
+    panic!("no /24 is left in 10.92.0.0/16: remove networks of earlier tests (docker network prune)")
 }
