@@ -1,1 +1,96 @@
-//! Front doors: the HTTP API in front of the store.
+//! Front doors: wishes come in, status goes out.
+//!
+//! Purpose: the API of `api::v1` over a unix socket, in front of the store and the engine's logs. A door turns wishes into documents and tells what
+//! documents say; it decides nothing about cells and tenants itself (that is `plan`'s) and acts on nothing (that is control's).
+//! Invariants: nothing is written without the compares of what it was decided on; a plan is applied as it was shown or not at all; status codes are
+//! chosen here and nowhere else; sealed secrets are never answered, opened ones exactly once; who asks is known by the kernel's word, not by theirs.
+//! Entry points: [`Doors::new`], [`serve`]. Status and explanations are the pure functions of [`status`] and [`explain`].
+
+pub mod codes;
+mod documents;
+pub mod explain;
+mod logs;
+mod mirror;
+mod plans;
+mod refusal;
+mod reveal;
+mod router;
+mod server;
+pub mod status;
+mod wire;
+mod wishes;
+
+use std::sync::Arc;
+
+use engine::SharedEngine;
+use jiff::Timestamp;
+use model::v1alpha1::SealedSecret;
+use model::{DocumentName, PlatformName, Sensitive};
+use store::SharedStore;
+use tokio_util::sync::CancellationToken;
+
+pub use mirror::State;
+pub use server::{Options, ServeError, serve};
+
+/// Control's finalizer on tenants: their data goes before their document does.
+pub const TENANT_FINALIZER: &str = "atoll.dev/tenant";
+/// Control's finalizer on cells: what runs goes before their document does.
+pub const CELL_FINALIZER: &str = "atoll.dev/cell";
+
+/// Opens sealed secrets.
+pub trait Reveal: Send + Sync {
+    /// Opens what was sealed for the document of this name; its plain form is a JSON object of texts.
+    ///
+    /// # Errors
+    /// A sentence that says why it cannot be opened.
+    fn open(&self, name: &DocumentName, sealed: &SealedSecret) -> Result<Sensitive<String>, String>;
+}
+
+/// What the doors stand in front of. Cheap to clone.
+#[derive(Clone)]
+pub struct Doors(Arc<Inner>);
+
+struct Inner {
+    store: SharedStore,
+    engine: SharedEngine,
+    reveal: Arc<dyn Reveal>,
+    platform: PlatformName,
+    active: Box<dyn Fn() -> bool + Send + Sync>,
+    clock: Box<dyn Fn() -> Timestamp + Send + Sync>,
+    mirror: Arc<mirror::Mirror>,
+    plans: plans::Kept,
+    /// Ends what would go on for ever: watches and followed logs.
+    stop: CancellationToken,
+}
+
+impl Doors {
+    /// Doors in front of this store. The engine is asked for logs only.
+    #[must_use]
+    pub fn new(store: SharedStore, engine: SharedEngine, reveal: Arc<dyn Reveal>, platform: PlatformName) -> Self {
+        Self(Arc::new(Inner {
+            store,
+            engine,
+            reveal,
+            platform,
+            active: Box::new(|| true),
+            clock: Box::new(Timestamp::now),
+            mirror: Arc::default(),
+            plans: plans::Kept::default(),
+            stop: CancellationToken::new(),
+        }))
+    }
+
+    /// The same, with an answer to "does this control hold the lease and work?"; taken for true without one.
+    ///
+    /// Call it before the doors are shared; afterwards it has no effect.
+    #[must_use]
+    pub fn active(mut self, active: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        if let Some(inner) = Arc::get_mut(&mut self.0) {
+            inner.active = Box::new(active);
+        }
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests;

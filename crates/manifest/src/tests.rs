@@ -293,3 +293,15 @@ proptest! {
         prop_assert_eq!(faults.0[0].place(), format!("f.yaml:{}:{}", lines + 5, indent + 2));
     }
 }
+
+#[test]
+fn the_blueprints_and_examples_that_come_along_are_read() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    for folder in ["blueprints", "examples"] {
+        let folder = root.join(folder);
+        if folder.exists() {
+            let documents = load(&[folder]).unwrap_or_else(|faults| panic!("{faults}"));
+            assert!(!documents.is_empty());
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! Logs of a cell's instances, merged.
+
+use api::v1::{LogLine, LogsQuery};
+use axum::extract::State;
+use axum::response::Response;
+use engine::{EngineError, LogOptions, LogStream, Observation, Reason};
+use futures::StreamExt as _;
+use futures::stream::SelectAll;
+use model::{CellName, InstanceName, Kind};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+
+use crate::documents::get;
+use crate::refusal::Refusal;
+use crate::wire::{Line, Name, Query, SIGN_OF_LIFE, lines};
+use crate::{Doors, codes};
+
+/// `GET /v1/cells/{name}/logs`
+pub(crate) async fn logs(State(doors): State<Doors>, Name(cell): Name<CellName>, Query(query): Query<LogsQuery>) -> Result<Response, Refusal> {
+    get(&doors, Kind::Cell, &(&cell).into()).await?;
+    let options = LogOptions { since: query.since, tail: query.tail, follow: query.follow };
+    let mut streams = Vec::new();
+    for instance in instances(&doors, &cell, query.instance.as_deref()).await? {
+        match doors.0.engine.logs(&cell, &instance, options.clone()).await {
+            Ok(stream) => streams.push(stream),
+            // It left between the two questions.
+            Err(EngineError::Refused { reason: Reason::NoSuchInstance, .. }) => {}
+            Err(error) => return Err(refused(&error)),
+        }
+    }
+    let (sender, receiver) = mpsc::channel(256);
+    if query.follow {
+        tokio::spawn(follow(doors, streams, sender));
+    } else {
+        tokio::spawn(merge(doors, streams, sender));
+    }
+    Ok(lines(receiver))
+}
+
+/// The instances asked for: one by its name, those of a service, or all of the cell.
+async fn instances(doors: &Doors, cell: &CellName, wanted: Option<&str>) -> Result<Vec<InstanceName>, Refusal> {
+    let observed = match doors.0.engine.observe(cell).await {
+        Observation::Known(observed) => observed.instances,
+        Observation::Unknown(why) => return Err(codes::ENGINE.refuse(format!("the engine cannot be asked: {why}"))),
+    };
+    let chosen =
+        |wanted: &str| observed.iter().filter(|i| i.name.as_str() == wanted || i.service.as_str() == wanted).map(|i| i.name.clone()).collect();
+    let found: Vec<InstanceName> = wanted.map_or_else(|| observed.iter().map(|i| i.name.clone()).collect(), chosen);
+    match wanted {
+        Some(wanted) if found.is_empty() => {
+            let known: Vec<_> = observed.iter().map(|instance| instance.name.as_str()).collect();
+            let known = if known.is_empty() { "it has none now".to_owned() } else { format!("there are {}", known.join(", ")) };
+            let refusal = codes::NOT_FOUND.refuse(format!("cell {cell} has no instance or service {wanted:?}; {known}"));
+            Err(refusal.next(format!("atoll cell show {cell}")))
+        }
+        _ => Ok(found),
+    }
+}
+
+fn refused(error: &EngineError) -> Refusal {
+    match error {
+        EngineError::Unreachable(_) => codes::ENGINE.refuse(error.to_string()),
+        EngineError::Older { .. } | EngineError::Refused { .. } => codes::NOT_NOW.refuse(error.to_string()),
+    }
+}
+
+/// Lines that stand, in order of time: each stream is in order, so the earliest of their heads comes next.
+async fn merge(doors: Doors, mut streams: Vec<LogStream>, sender: mpsc::Sender<Line<LogLine>>) {
+    let send = async {
+        let mut heads = Vec::with_capacity(streams.len());
+        for stream in &mut streams {
+            heads.push(stream.recv().await);
+        }
+        // A line without a time comes at once.
+        let earliest = |heads: &[Option<engine::LogLine>]| {
+            let standing = heads.iter().enumerate().filter_map(|(index, head)| head.as_ref().map(|line| (line.at, index)));
+            standing.min().map(|(_, index)| index)
+        };
+        while let Some(index) = earliest(&heads) {
+            let next = streams[index].recv().await;
+            let Some(line) = std::mem::replace(&mut heads[index], next) else { return };
+            if sender.send(Line::Value(wire(line))).await.is_err() {
+                return;
+            }
+        }
+    };
+    tokio::select! {
+        () = doors.0.stop.cancelled() => {}
+        () = send => {}
+    }
+}
+
+/// Lines as they come, until nobody reads them or all streams end.
+async fn follow(doors: Doors, streams: Vec<LogStream>, sender: mpsc::Sender<Line<LogLine>>) {
+    let mut all: SelectAll<_> = streams.into_iter().map(ReceiverStream::new).collect();
+    let mut alive = tokio::time::interval(SIGN_OF_LIFE);
+    loop {
+        let line = tokio::select! {
+            () = doors.0.stop.cancelled() => return,
+            () = sender.closed() => return,
+            _ = alive.tick() => Line::SignOfLife,
+            line = all.next() => match line {
+                Some(line) => Line::Value(wire(line)),
+                None => return,
+            },
+        };
+        if sender.send(line).await.is_err() {
+            return;
+        }
+    }
+}
+
+fn wire(line: engine::LogLine) -> LogLine {
+    LogLine { instance: line.instance, at: line.at, stderr: line.stderr, line: line.text, end: None }
+}
