@@ -31,7 +31,7 @@ add_filter('site_status_tests', function (array $tests): array {
 // Mail: off, which callers are told, unless the platform names a relay.
 if (empty($GLOBALS['atoll']['mail'])) {
     add_filter('pre_wp_mail', function () {
-        error_log('atoll: a mail was not sent: the platform has no relay (Platform, spec.mail)');
+        wp_installing() || error_log('atoll: a mail was not sent: the platform has no relay (Platform, spec.mail)');
         return false;
     });
 } else {
