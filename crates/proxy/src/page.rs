@@ -69,6 +69,8 @@ reasons! {
     TenantMoving 503 "This site is being moved; try again in a moment.";
     /// The gate does not believe the edge.
     Misdirected 421 "This request went the wrong way.";
+    /// The gate refuses what the edge is sure of.
+    GateRefused 502 "This site cannot be reached.";
     /// No routes were ever loaded.
     NoRoutes 503 "No routes are known yet; try again in a moment.";
     /// Nobody who could answer is ready.

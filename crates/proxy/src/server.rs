@@ -205,7 +205,14 @@ async fn listen<D: Decide>(server: Arc<Server<D>>, listener: StdListener, stop: 
     Ok(())
 }
 
-fn start<D: Decide>(server: &Arc<Server<D>>, pool: &Arc<Pool>, connections: &TaskTracker, stream: TcpStream, peer: SocketAddr, stop: &CancellationToken) {
+fn start<D: Decide>(
+    server: &Arc<Server<D>>,
+    pool: &Arc<Pool>,
+    connections: &TaskTracker,
+    stream: TcpStream,
+    peer: SocketAddr,
+    stop: &CancellationToken,
+) {
     tune(&stream);
     let open = Open::begin(&server.metrics);
     if open.before >= server.options.limits.connections {

@@ -37,11 +37,36 @@ pub(crate) fn kind(name: &[u8]) -> Kind {
     match plain {
         b"host" => Kind::Host,
         b"expect" => Kind::Expect,
-        b"connection" | b"keep-alive" | b"proxy-connection" | b"te" | b"trailer" | b"transfer-encoding" | b"upgrade" | b"content-length"
-        | b"proxy-authenticate" | b"proxy-authorization" | b"http2-settings" | b"proxy" => Kind::Hop,
-        b"forwarded" | b"x-forwarded-for" | b"x-forwarded-host" | b"x-forwarded-proto" | b"x-forwarded-port" | b"x-forwarded-prefix"
-        | b"x-forwarded-server" | b"x-forwarded-ssl" | b"x-forwarded-scheme" | b"x-real-ip" | b"x-request-id" | b"x-original-url"
-        | b"x-rewrite-url" | b"x-original-host" | b"x-host" | b"front-end-https" | b"x-client-ip" | b"true-client-ip" => Kind::Forwarding,
+        b"connection"
+        | b"keep-alive"
+        | b"proxy-connection"
+        | b"te"
+        | b"trailer"
+        | b"transfer-encoding"
+        | b"upgrade"
+        | b"content-length"
+        | b"proxy-authenticate"
+        | b"proxy-authorization"
+        | b"http2-settings"
+        | b"proxy" => Kind::Hop,
+        b"forwarded"
+        | b"x-forwarded-for"
+        | b"x-forwarded-host"
+        | b"x-forwarded-proto"
+        | b"x-forwarded-port"
+        | b"x-forwarded-prefix"
+        | b"x-forwarded-server"
+        | b"x-forwarded-ssl"
+        | b"x-forwarded-scheme"
+        | b"x-real-ip"
+        | b"x-request-id"
+        | b"x-original-url"
+        | b"x-rewrite-url"
+        | b"x-original-host"
+        | b"x-host"
+        | b"front-end-https"
+        | b"x-client-ip"
+        | b"true-client-ip" => Kind::Forwarding,
         _ => Kind::EndToEnd,
     }
 }

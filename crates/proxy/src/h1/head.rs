@@ -172,6 +172,14 @@ impl RequestHead {
         &self.host
     }
 
+    /// The port that Host names, with its colon, or nothing.
+    #[must_use]
+    pub fn port(&self) -> &str {
+        let value = std::str::from_utf8(self.host_value()).unwrap_or_default();
+        let after = value.rfind(']').map_or(0, |close| close + 1);
+        value[after..].find(':').map_or("", |colon| &value[after + colon..])
+    }
+
     /// The value of Host as it came.
     pub(crate) fn host_value(&self) -> &[u8] {
         &self.lines.raw[self.host_value.clone()]

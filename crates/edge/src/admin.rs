@@ -1,0 +1,172 @@
+//! The operators' door, on the loopback address: health, metrics, routes. No key and no header ever stands in an answer.
+
+use std::sync::Arc;
+
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use proxy::{Health, Metrics, Text};
+use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
+
+use crate::deliver::Deliver;
+use crate::feed::Feed;
+use crate::table::{Lookup, Routes};
+
+/// What the admin door looks at.
+#[derive(Debug)]
+pub(crate) struct Admin {
+    pub routes: Arc<Routes>,
+    pub deliver: Arc<Deliver>,
+    pub feed: Arc<Feed>,
+    pub metrics: Arc<Metrics>,
+    pub stopping: CancellationToken,
+}
+
+/// The admin door's routes.
+pub(crate) fn router(admin: Arc<Admin>) -> Router {
+    Router::new().route("/healthz", get(healthz)).route("/metrics", get(metrics)).route("/routes", get(routes)).with_state(admin)
+}
+
+async fn healthz(State(admin): State<Arc<Admin>>) -> (StatusCode, String) {
+    let (loaded, generation) = admin.routes.with(|table| (!table.incarnation().is_empty(), table.generation()));
+    match (admin.stopping.is_cancelled(), loaded) {
+        (true, _) => (StatusCode::SERVICE_UNAVAILABLE, "stopping\n".to_owned()),
+        (false, false) => (StatusCode::SERVICE_UNAVAILABLE, "no routes yet\n".to_owned()),
+        (false, true) => (StatusCode::OK, format!("serving generation {generation}\n")),
+    }
+}
+
+async fn metrics(State(admin): State<Arc<Admin>>) -> String {
+    let mut text = Text::new("atoll_edge");
+    let (generation, hosts, refused) = admin.routes.with(|table| (table.generation().0, table.len(), table.refused().len()));
+    let gates = admin.routes.gates();
+    let up = gates.iter().flat_map(|(_, group)| group.members()).filter(|gate| gate.health() != Health::Down).count();
+    let standing = admin.feed.standing();
+    let silence = standing.heard.map_or(f64::INFINITY, |heard| heard.elapsed().as_secs_f64());
+    let mut gauge = |name, help, value: f64| {
+        text.head(name, "gauge", help);
+        text.line(name, "", value);
+    };
+    #[expect(clippy::cast_precision_loss, reason = "gauges are floats in Prometheus")]
+    {
+        gauge("routes_generation", "Generation of the routes in use.", generation as f64);
+        gauge("routes_hosts", "Hosts and wildcards known.", hosts as f64);
+        gauge("routes_refused", "Hosts known but not served.", refused as f64);
+        gauge("gates_up", "Gates that are not down.", up as f64);
+        gauge("requests_held", "Requests that wait for their tenant.", admin.deliver.held() as f64);
+    }
+    gauge("feed_silence_seconds", "Time since control was last heard.", silence);
+    admin.metrics.text("atoll_edge") + &text.finish()
+}
+
+/// Which host to explain.
+#[derive(Debug, Deserialize)]
+struct Which {
+    host: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Summary {
+    incarnation: String,
+    generation: u64,
+    hash: routes::TableHash,
+    hosts: usize,
+    refused: Vec<Unserved>,
+    cells: Vec<Cell>,
+    feed: Heard,
+}
+
+#[derive(Debug, Serialize)]
+struct Unserved {
+    host: String,
+    tenant: String,
+    reason: String,
+}
+
+#[derive(Debug, Serialize)]
+struct Cell {
+    cell: String,
+    gates: Vec<Gate>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Gate {
+    name: String,
+    address: String,
+    health: &'static str,
+    draining: bool,
+    in_flight: u64,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Heard {
+    silent_seconds: Option<u64>,
+    problem: Option<String>,
+    halted: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Explained {
+    host: String,
+    tenant: String,
+    cell: String,
+    epoch: u64,
+    state: routes::RouteState,
+    gates: Vec<Gate>,
+}
+
+async fn routes(State(admin): State<Arc<Admin>>, Query(which): Query<Which>) -> Response {
+    let Some(host) = which.host else { return Json(summary(&admin)).into_response() };
+    match admin.routes.lookup(&host.to_ascii_lowercase()) {
+        Lookup::Found(route, group) => Json(Explained {
+            host,
+            tenant: route.tenant.to_string(),
+            cell: route.cell.to_string(),
+            epoch: route.epoch.0,
+            state: route.state,
+            gates: gates(&group),
+        })
+        .into_response(),
+        Lookup::Unknown | Lookup::NoTable => (StatusCode::NOT_FOUND, format!("no tenant has the host {host}\n")).into_response(),
+    }
+}
+
+fn summary(admin: &Admin) -> Summary {
+    let standing = admin.feed.standing();
+    let feed = Heard { silent_seconds: standing.heard.map(|heard| heard.elapsed().as_secs()), problem: standing.problem, halted: standing.halted };
+    let cells = admin.routes.gates().into_iter().map(|(cell, group)| Cell { cell: cell.to_string(), gates: gates(&group) }).collect();
+    admin.routes.with(|table| Summary {
+        incarnation: table.incarnation().to_owned(),
+        generation: table.generation().0,
+        hash: table.hash(),
+        hosts: table.len(),
+        refused: table
+            .refused()
+            .into_iter()
+            .map(|one| Unserved { host: one.host.to_string(), tenant: one.tenant.to_string(), reason: one.reason.to_string() })
+            .collect(),
+        cells,
+        feed,
+    })
+}
+
+fn gates(group: &proxy::Group) -> Vec<Gate> {
+    let gate = |gate: &Arc<proxy::Upstream>| Gate {
+        name: gate.name().to_owned(),
+        address: gate.address().to_string(),
+        health: match gate.health() {
+            Health::Unknown => "unknown",
+            Health::Up => "up",
+            Health::Down => "down",
+        },
+        draining: gate.is_draining(),
+        in_flight: gate.in_flight(),
+    };
+    group.members().iter().map(gate).collect()
+}

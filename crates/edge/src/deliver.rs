@@ -1,0 +1,177 @@
+//! Where a visitor's request goes.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+
+use proxy::{Action, Decide, Forward, Judgement, Labels, Page, Reason, Request, ResponseHead};
+use routes::{REFUSAL_HEADER, Redirect, Refusal, Route, RouteState, TENANT_HEADER};
+use tokio::time::Instant;
+
+use crate::table::{Lookup, Routes};
+
+/// Longest time for which a request waits for its tenant, however often it was refused.
+const HOLD: Duration = Duration::from_secs(10);
+/// Most requests that wait at once.
+const MOST_HELD: usize = 2000;
+/// Pause before a gate that was not told yet is asked again; it has waited a quarter of a second itself.
+const PAUSE: Duration = Duration::from_millis(50);
+/// How often a gate's disbelief is put to the other gate.
+const MOST_DISBELIEFS: u32 = 1;
+
+/// Decides about visitors' requests.
+#[derive(Debug)]
+pub(crate) struct Deliver {
+    pub routes: Arc<Routes>,
+    held: AtomicUsize,
+}
+
+/// What is remembered of one request.
+#[derive(Debug, Default)]
+pub(crate) struct Ticket {
+    route: Option<Arc<Route>>,
+    refusal: Option<Refusal>,
+    deadline: Option<Instant>,
+    disbeliefs: u32,
+}
+
+/// Why a request waits.
+enum Wait {
+    /// For other routes.
+    Routes(Reason),
+    /// For the gate.
+    Gate,
+}
+
+impl Deliver {
+    pub(crate) fn new(routes: Arc<Routes>) -> Self {
+        Self { routes, held: AtomicUsize::default() }
+    }
+
+    /// Requests that wait now.
+    pub(crate) fn held(&self) -> usize {
+        self.held.load(Relaxed)
+    }
+
+    /// Waits as it must; the page to answer where it may not, or no longer.
+    async fn hold(&self, wait: &Wait, deadline: Instant, changes: &mut tokio::sync::watch::Receiver<u64>) -> Option<Page> {
+        let reason = match wait {
+            Wait::Routes(reason) => *reason,
+            Wait::Gate => Reason::TenantMoving,
+        };
+        let Some(_place) = Held::take(&self.held) else { return Some(Page::of(reason)) };
+        let in_time = match wait {
+            Wait::Routes(_) => tokio::time::timeout_at(deadline, changes.changed()).await.is_ok_and(|changed| changed.is_ok()),
+            Wait::Gate => {
+                tokio::time::sleep(PAUSE).await;
+                Instant::now() < deadline
+            }
+        };
+        (!in_time).then(|| Page::of(reason))
+    }
+}
+
+impl Decide for Deliver {
+    type Ticket = Ticket;
+
+    async fn decide<'a>(&'a self, request: Request<'a>, ticket: &'a mut Ticket) -> Action {
+        let mut changes = None;
+        loop {
+            // Routes are looked up after the subscription, so no change is missed between.
+            let (route, group) = match self.routes.lookup(request.head.host()) {
+                Lookup::Found(route, group) => (route, group),
+                Lookup::Unknown => return Action::Answer(Page::of(Reason::UnknownHost)),
+                Lookup::NoTable => return Action::Answer(Page::of(Reason::NoRoutes)),
+            };
+            ticket.route = Some(route.clone());
+            if let Some(redirect) = &route.redirect {
+                return Action::Answer(redirect_page(redirect, request));
+            }
+            let wait = match (route.state, ticket.refusal) {
+                (RouteState::Suspended, _) => return Action::Answer(Page::of(Reason::TenantSuspended)),
+                (RouteState::Held | RouteState::Moved, _) => Some(Wait::Routes(Reason::TenantHeld)),
+                (RouteState::ReadOnly, _) if !request.head.is_safe() => Some(Wait::Routes(Reason::TenantReadOnly)),
+                (_, Some(Refusal::Moved(epoch))) if route.epoch < epoch => Some(Wait::Routes(Reason::TenantMoving)),
+                (_, Some(Refusal::NotYet)) => Some(Wait::Gate),
+                (_, _) => None,
+            };
+            let Some(wait) = wait else {
+                let add = vec![(TENANT_HEADER, route.header.clone())];
+                return Action::Forward(Forward { to: group, otherwise: Reason::UpstreamUnreachable, add });
+            };
+            let deadline = *ticket.deadline.get_or_insert_with(|| Instant::now() + HOLD);
+            let Some(changes) = &mut changes else {
+                changes = Some(self.routes.changes());
+                continue;
+            };
+            if let Some(page) = self.hold(&wait, deadline, changes).await {
+                return Action::Answer(page);
+            }
+            if matches!(wait, Wait::Gate) {
+                ticket.refusal = None;
+            }
+        }
+    }
+
+    fn judge(&self, ticket: &mut Ticket, answer: &ResponseHead) -> Judgement {
+        let Some(value) = answer.find(REFUSAL_HEADER) else { return Judgement::Pass };
+        let Some(refusal) = std::str::from_utf8(value).ok().and_then(Refusal::parse) else {
+            return Judgement::Replace(Page::of(Reason::GateRefused));
+        };
+        match refusal {
+            Refusal::Suspended => Judgement::Replace(Page::of(Reason::TenantSuspended)),
+            Refusal::Moved(epoch) => {
+                // A gate that still says so though the route it asks for was used is asked again like one that was not told yet.
+                let stale = ticket.route.as_ref().is_none_or(|route| route.epoch < epoch);
+                ticket.refusal = Some(if stale { refusal } else { Refusal::NotYet });
+                Judgement::Again(Reason::TenantMoving)
+            }
+            Refusal::NotYet => {
+                ticket.refusal = Some(refusal);
+                Judgement::Again(Reason::TenantMoving)
+            }
+            Refusal::UnknownTenant | Refusal::BadMac => {
+                ticket.disbeliefs += 1;
+                let route = ticket.route.as_ref();
+                tracing::warn!(%refusal, tenant = route.map(|r| r.tenant.as_str()), cell = route.map(|r| r.cell.as_str()), "a gate does not believe this edge");
+                if ticket.disbeliefs > MOST_DISBELIEFS {
+                    return Judgement::Replace(Page::of(Reason::GateRefused));
+                }
+                ticket.refusal = Some(Refusal::NotYet);
+                Judgement::Again(Reason::GateRefused)
+            }
+        }
+    }
+
+    fn labels<'t>(&self, ticket: &'t Ticket) -> Labels<'t> {
+        ticket.route.as_ref().map_or_else(Labels::default, |route| Labels {
+            tenant: Some(route.tenant.as_str()),
+            cell: Some(route.cell.as_str()),
+            epoch: Some(route.epoch.0),
+        })
+    }
+}
+
+/// Sends the visitor to the same path on another host, on the port that was asked.
+fn redirect_page(redirect: &Redirect, request: Request<'_>) -> Page {
+    let target = if request.head.target() == "*" { "/" } else { request.head.target() };
+    let location = format!("http://{}{}{target}", redirect.to, request.head.port());
+    Page::text(if redirect.permanent { 308 } else { 307 }, format!("{location}\n")).with("Location", location)
+}
+
+/// A place among the requests that wait.
+struct Held<'a>(&'a AtomicUsize);
+
+impl<'a> Held<'a> {
+    fn take(held: &'a AtomicUsize) -> Option<Self> {
+        let place = Self(held);
+        // Counted first, so that the bound holds; the place is given back by its drop.
+        (held.fetch_add(1, Relaxed) < MOST_HELD).then_some(()).map(|()| place)
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}

@@ -1,0 +1,157 @@
+//! The door for visitors' requests: whose they are must be proved, and owned here at that epoch.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::Epoch;
+use proxy::{Action, Decide, Forward, Labels, Page, Reason, Request};
+use routes::{GateTenantState, REFUSAL_HEADER, Refusal, TENANT_HEADER, TenantHeader};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::known::Memory;
+
+/// How long a request waits for a push that must be on its way.
+const PUSH: Duration = Duration::from_millis(250);
+/// Path by which whoever runs the gate asks whether it serves.
+const READY: &str = "/.atoll/ready";
+/// Name of the header that tells the application whose request it is.
+const APPLICATION_HEADER: &str = "X-Atoll-Tenant";
+
+/// Decides about requests that come in at the entry.
+#[derive(Debug)]
+pub(crate) struct Door {
+    pub memory: Arc<Memory>,
+    pub stopping: CancellationToken,
+}
+
+/// What is remembered of one request.
+#[derive(Debug, Default)]
+pub(crate) struct Ticket {
+    header: Option<Arc<TenantHeader>>,
+}
+
+impl Decide for Door {
+    type Ticket = Ticket;
+
+    async fn decide<'a>(&'a self, request: Request<'a>, ticket: &'a mut Ticket) -> Action {
+        if request.head.find(TENANT_HEADER).is_none() && request.head.target() == READY {
+            return Action::Answer(self.ready());
+        }
+        let Some(text) = request.head.find_only(TENANT_HEADER).and_then(|value| std::str::from_utf8(value).ok()) else {
+            return refuse(Refusal::BadMac);
+        };
+        let deadline = Instant::now() + PUSH;
+        let mut changes = self.memory.changes();
+        loop {
+            changes.borrow_and_update();
+            let known = self.memory.known();
+            let Some(header) = self.memory.verify(&known, text) else {
+                return refuse(Refusal::BadMac);
+            };
+            ticket.header = Some(header.clone());
+            let verdict = judge(known.tenant(&header.tenant), header.epoch, request.head.is_safe());
+            match verdict {
+                Verdict::Serve if header.cell == known.state.cell => {
+                    let add = vec![(APPLICATION_HEADER, header.tenant.to_string())];
+                    return Action::Forward(Forward { to: known.entry.clone(), otherwise: Reason::NoReadyInstance, add });
+                }
+                Verdict::Serve => return refuse(Refusal::BadMac),
+                Verdict::Refuse(refusal) => return refuse(refusal),
+                Verdict::Wait => {
+                    let pushed = tokio::time::timeout_at(deadline, changes.changed()).await;
+                    if !matches!(pushed, Ok(Ok(()))) {
+                        return refuse(Refusal::NotYet);
+                    }
+                }
+            }
+        }
+    }
+
+    fn labels<'t>(&self, ticket: &'t Ticket) -> Labels<'t> {
+        ticket.header.as_ref().map_or_else(Labels::default, |header| Labels {
+            tenant: Some(header.tenant.as_str()),
+            cell: Some(header.cell.as_str()),
+            epoch: Some(header.epoch.0),
+        })
+    }
+}
+
+impl Door {
+    fn ready(&self) -> Page {
+        if self.stopping.is_cancelled() {
+            return Page::text(503, "stopping\n");
+        }
+        match self.memory.known().state.number.0 {
+            0 => Page::text(503, "no state yet\n"),
+            number => Page::text(200, format!("ready, state {number}\n")),
+        }
+    }
+}
+
+/// What becomes of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    Serve,
+    Refuse(Refusal),
+    /// For a push that must be on its way.
+    Wait,
+}
+
+/// The table of ports and protocols: what the gate knows of the tenant, against what the edge says.
+fn judge(known: Option<(Epoch, GateTenantState)>, said: Epoch, safe: bool) -> Verdict {
+    let Some((epoch, state)) = known else { return Verdict::Refuse(Refusal::UnknownTenant) };
+    if said > epoch {
+        return Verdict::Wait;
+    }
+    // A moved tenant's epoch is the new owner's: also an edge that already knows it has come to the wrong cell.
+    if said < epoch || state == GateTenantState::Moved {
+        return Verdict::Refuse(Refusal::Moved(epoch));
+    }
+    match state {
+        GateTenantState::Open => Verdict::Serve,
+        GateTenantState::ReadOnly if safe => Verdict::Serve,
+        GateTenantState::ReadOnly | GateTenantState::Closed => Verdict::Wait,
+        GateTenantState::Suspended => Verdict::Refuse(Refusal::Suspended),
+        GateTenantState::Moved => Verdict::Refuse(Refusal::Moved(epoch)),
+    }
+}
+
+fn refuse(refusal: Refusal) -> Action {
+    let reason = match refusal {
+        Refusal::Moved(_) | Refusal::NotYet => Reason::TenantMoving,
+        Refusal::UnknownTenant | Refusal::BadMac => Reason::Misdirected,
+        Refusal::Suspended => Reason::TenantSuspended,
+    };
+    let mut page = Page::of(reason).with(REFUSAL_HEADER, refusal.to_string());
+    page.status = refusal.status();
+    Action::Answer(page)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_of_epochs() {
+        use GateTenantState::{Closed, Moved, Open, ReadOnly, Suspended};
+        use Verdict::{Refuse, Serve, Wait};
+        let moved = Refuse(Refusal::Moved(Epoch(5)));
+        let cases = [
+            (None, 5, true, Refuse(Refusal::UnknownTenant)),
+            (Some(Open), 5, false, Serve),
+            (Some(Open), 4, true, moved),
+            (Some(Open), 6, true, Wait),
+            (Some(Closed), 5, true, Wait),
+            (Some(ReadOnly), 5, true, Serve),
+            (Some(ReadOnly), 5, false, Wait),
+            (Some(Suspended), 5, true, Refuse(Refusal::Suspended)),
+            (Some(Moved), 4, true, moved),
+            (Some(Moved), 5, true, moved),
+            (Some(Moved), 6, true, Wait),
+        ];
+        for (state, said, safe, verdict) in cases {
+            assert_eq!(judge(state.map(|state| (Epoch(5), state)), Epoch(said), safe), verdict, "{state:?} {said} {safe}");
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! What a gate was told, ready for use.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use model::{Epoch, InstanceName, ServiceName, TenantName};
+use proxy::{Group, Health, Probe, Upstream};
+use routes::{CellKey, GateHealth, GateInstanceReport, GateProbe, GateReport, GateState, GateStateError, GateTenantState, KeyId, TenantHeader};
+use tokio::sync::watch;
+
+/// Most headers that are remembered as verified.
+const MOST_VERIFIED: usize = 20_000;
+
+/// An instance as the gate uses it.
+#[derive(Debug, Clone)]
+pub(crate) struct Member {
+    pub service: ServiceName,
+    pub name: InstanceName,
+    pub upstream: Arc<Upstream>,
+}
+
+/// A service as the gate uses it.
+#[derive(Debug, Clone)]
+pub(crate) struct Service {
+    pub port: u16,
+    pub entry: bool,
+    pub probe: Probe,
+    pub group: Group,
+}
+
+/// One state, taken apart.
+#[derive(Debug)]
+pub(crate) struct Known {
+    pub state: GateState,
+    pub services: BTreeMap<ServiceName, Service>,
+    pub entry: Group,
+    tenants: HashMap<TenantName, (Epoch, GateTenantState)>,
+    keys: HashMap<KeyId, CellKey>,
+    members: Vec<Member>,
+}
+
+impl Known {
+    fn new(state: GateState, before: &[Member]) -> Self {
+        let mut members = Vec::new();
+        let mut services = BTreeMap::new();
+        for service in &state.services {
+            let own = service.instances.iter().map(|instance| {
+                let same = |old: &&Member| old.service == service.name && old.name == instance.name && old.upstream.address() == instance.address;
+                let upstream = before.iter().find(same).map(|old| old.upstream.clone());
+                let upstream = upstream.unwrap_or_else(|| Arc::new(Upstream::new(instance.name.as_str(), instance.address)));
+                upstream.set(instance.ready, instance.draining, 100);
+                members.push(Member { service: service.name.clone(), name: instance.name.clone(), upstream: upstream.clone() });
+                upstream
+            });
+            let probe = match &service.probe {
+                GateProbe::Tcp => Probe::Tcp,
+                GateProbe::Http(path) => Probe::Http(path.clone()),
+            };
+            let group = Group::new(own);
+            services.insert(service.name.clone(), Service { port: service.port, entry: service.entry, probe, group });
+        }
+        let entry = services.values().find(|service| service.entry).map(|service| service.group.clone()).unwrap_or_default();
+        let tenants = state.tenants.iter().map(|tenant| (tenant.tenant.clone(), (tenant.epoch, tenant.state))).collect();
+        let keys = state.keys.iter().map(|key| (key.id.clone(), key.key.clone())).collect();
+        Self { state, services, entry, tenants, keys, members }
+    }
+
+    /// What it was told of a tenant.
+    pub(crate) fn tenant(&self, tenant: &TenantName) -> Option<(Epoch, GateTenantState)> {
+        self.tenants.get(tenant).copied()
+    }
+}
+
+/// Why a pushed state is not taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Refused {
+    #[error("this is a gate of another cell")]
+    OtherCell,
+    #[error("a state with this or a higher number was taken already; send a higher one")]
+    Older,
+    #[error("another incarnation would take tenant {0} back to an older epoch; a person must agree first (remove the gate's state file)")]
+    Backwards(TenantName),
+    #[error("service {0} wants a port on which the gate itself listens")]
+    OwnPort(ServiceName),
+    #[error(transparent)]
+    State(#[from] GateStateError),
+}
+
+/// The gate's memory, shared by its doors.
+#[derive(Debug)]
+pub(crate) struct Memory {
+    known: RwLock<Arc<Known>>,
+    verified: RwLock<HashMap<Box<str>, Arc<TenantHeader>>>,
+    /// Instances that are in the state no more but still have something under way.
+    leaving: Mutex<Vec<Member>>,
+    changed: watch::Sender<()>,
+}
+
+impl Memory {
+    pub(crate) fn new(state: GateState) -> Self {
+        let known = RwLock::new(Arc::new(Known::new(state, &[])));
+        Self { known, verified: RwLock::default(), leaving: Mutex::default(), changed: watch::Sender::new(()) }
+    }
+
+    pub(crate) fn known(&self) -> Arc<Known> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Tells of every new state.
+    pub(crate) fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
+    }
+
+    /// Whether a state may be taken; the same again may.
+    pub(crate) fn may_take(&self, state: &GateState, own_ports: [u16; 2]) -> Result<(), Refused> {
+        state.check()?;
+        let known = self.known();
+        let have = &known.state;
+        if state.cell != have.cell {
+            return Err(Refused::OtherCell);
+        }
+        if let Some(service) = state.services.iter().find(|service| !service.entry && own_ports.contains(&service.port)) {
+            return Err(Refused::OwnPort(service.name.clone()));
+        }
+        if have.number.0 == 0 || state == have {
+            return Ok(());
+        }
+        if state.incarnation == have.incarnation {
+            return if state.number > have.number { Ok(()) } else { Err(Refused::Older) };
+        }
+        let back = state.tenants.iter().find(|tenant| known.tenant(&tenant.tenant).is_some_and(|(epoch, _)| tenant.epoch < epoch));
+        back.map_or(Ok(()), |tenant| Err(Refused::Backwards(tenant.tenant.clone())))
+    }
+
+    /// Works from this state from now on.
+    pub(crate) fn take(&self, state: GateState) {
+        // Locks are always taken in this order: leaving, verified, known.
+        let mut leaving = self.leaving();
+        {
+            let mut verified = self.verified.write().unwrap_or_else(PoisonError::into_inner);
+            let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+            let keys_changed = known.state.keys != state.keys;
+            let mut before = known.members.clone();
+            before.append(&mut leaving);
+            let next = Known::new(state, &before);
+            let stays = |old: &Member| next.members.iter().any(|new| Arc::ptr_eq(&new.upstream, &old.upstream));
+            before.retain(|old| !stays(old) && old.upstream.in_flight() > 0);
+            for old in &before {
+                old.upstream.set(false, true, 0);
+            }
+            *leaving = before;
+            *known = Arc::new(next);
+            if keys_changed {
+                verified.clear();
+            }
+        }
+        drop(leaving);
+        self.changed.send_replace(());
+    }
+
+    /// Reads a tenant header and checks its MAC; a text that was good stays good for as long as the keys do.
+    pub(crate) fn verify(&self, known: &Known, text: &str) -> Option<Arc<TenantHeader>> {
+        if let Some(header) = self.verified.read().unwrap_or_else(PoisonError::into_inner).get(text) {
+            return Some(header.clone());
+        }
+        let header = Arc::new(TenantHeader::verify(text, |id| known.keys.get(id)).ok()?);
+        let mut verified = self.verified.write().unwrap_or_else(PoisonError::into_inner);
+        // Keys may have been replaced since `known` was read; what was proved by an old key must not be remembered past it.
+        if known.state.keys == self.known().state.keys {
+            if verified.len() >= MOST_VERIFIED {
+                verified.clear();
+            }
+            verified.insert(text.into(), header.clone());
+        }
+        Some(header)
+    }
+
+    /// Every instance with something under way or in the state.
+    fn members(&self) -> Vec<Member> {
+        let mut leaving = self.leaving();
+        leaving.retain(|member| member.upstream.in_flight() > 0);
+        let mut members = self.known().members.clone();
+        members.extend(leaving.iter().cloned());
+        members
+    }
+
+    pub(crate) fn report(&self, gate: &model::GateName, stopping: bool) -> GateReport {
+        let known = self.known();
+        let instances = self.members().into_iter().map(|member| GateInstanceReport {
+            in_flight: member.upstream.in_flight(),
+            health: match member.upstream.health() {
+                Health::Unknown => GateHealth::Unknown,
+                Health::Up => GateHealth::Up,
+                Health::Down => GateHealth::Down,
+            },
+            draining: member.upstream.is_draining(),
+            service: member.service,
+            name: member.name,
+        });
+        GateReport {
+            cell: known.state.cell.clone(),
+            gate: gate.clone(),
+            number: known.state.number,
+            incarnation: known.state.incarnation.clone(),
+            ready: known.state.number.0 > 0 && !stopping,
+            instances: instances.collect(),
+        }
+    }
+
+    fn leaving(&self) -> MutexGuard<'_, Vec<Member>> {
+        self.leaving.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
