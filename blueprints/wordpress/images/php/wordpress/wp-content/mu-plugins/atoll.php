@@ -51,8 +51,8 @@ add_action('shutdown', function () {
     if (!$answered || defined('DOING_CRON') || defined('DOING_AJAX') || wp_installing()) {
         return;
     }
-    $lock = (float) get_transient('doing_cron');
-    if ($lock + WP_CRON_LOCK_TIMEOUT > microtime(true) || !wp_get_ready_cron_jobs()) {
+    // WordPress's own lock is read and then written, which lets several in at once; adding to the cache lets in one a minute.
+    if (!wp_get_ready_cron_jobs() || !wp_cache_add('due-work', 1, 'atoll', MINUTE_IN_SECONDS)) {
         return;
     }
     require ABSPATH . 'wp-cron.php';
