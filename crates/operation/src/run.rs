@@ -89,7 +89,15 @@ pub struct Runner<W> {
     clock: Clock,
     probe: Arc<dyn Probe>,
     /// Tries since the record last changed: a wait that says the same again is not written again.
-    tries: Mutex<BTreeMap<OperationName, u32>>,
+    tries: Mutex<BTreeMap<OperationName, Tries>>,
+}
+
+/// Tries since the record last changed.
+#[derive(Default)]
+struct Tries {
+    count: u32,
+    /// Whether the last one ended in [`StepError::Wait`].
+    waits: bool,
 }
 
 impl<W: Send + Sync + 'static> Runner<W> {
@@ -121,6 +129,13 @@ impl<W: Send + Sync + 'static> Runner<W> {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// Whether the last try said that something outside must happen first, so that news from outside are a reason to try again at once; after a
+    /// failure only time is.
+    #[must_use]
+    pub fn waits(&self, name: &OperationName) -> bool {
+        self.tries.lock().unwrap_or_else(PoisonError::into_inner).get(name).is_some_and(|tries| tries.waits)
     }
 
     /// One move. `None`: there is more to do.
@@ -314,8 +329,9 @@ impl<W: Send + Sync + 'static> Runner<W> {
         let tries = {
             let mut all = self.tries.lock().unwrap_or_else(PoisonError::into_inner);
             let tries = all.entry(name.clone()).or_default();
-            *tries += 1;
-            *tries
+            tries.count += 1;
+            tries.waits = matches!(error, StepError::Wait { .. });
+            tries.count
         };
         let pause = match error {
             StepError::Wait { again, .. } => *again,
@@ -359,7 +375,7 @@ impl<W: Send + Sync + 'static> Runner<W> {
     }
 
     fn forget(&self, name: &OperationName) -> u32 {
-        self.tries.lock().unwrap_or_else(PoisonError::into_inner).remove(name).unwrap_or_default()
+        self.tries.lock().unwrap_or_else(PoisonError::into_inner).remove(name).map_or(0, |tries| tries.count)
     }
 }
 

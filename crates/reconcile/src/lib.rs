@@ -81,6 +81,11 @@ impl Signal {
     pub fn wake(&self) {
         self.0.notify_one();
     }
+
+    /// Waits for a wake-up; one that came before is not lost. For loops that are not a [`Task`]; a signal has one reader.
+    pub async fn woken(&self) {
+        self.0.notified().await;
+    }
 }
 
 impl Handle {
