@@ -1,0 +1,384 @@
+//! The arguments. What stands here in `///` is what `--help` says.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use jiff::Timestamp;
+use model::{BlueprintName, CellName, DocumentName, DomainName, Kind, OperationName, PlatformName, Span, TenantName};
+
+use crate::roles::Role;
+
+/// What stands under every `--help`.
+const AFTER: &str =
+    "Exit status: 0 done, 1 failed, 2 wrong usage, 3 refused, 4 control not reachable, 5 timed out or interrupted, 6 differences found by --check.";
+
+/// Runs a SaaS as isolated cells.
+#[derive(Debug, Parser)]
+#[command(name = "atoll", version, about, max_max_term_width = 110, after_help = AFTER, disable_help_subcommand = true, infer_subcommands = false)]
+pub struct Cli {
+    /// What holds for every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What holds for every command.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Global options")]
+pub struct Global {
+    /// The state folder of the platform.
+    #[arg(long, global = true, value_name = "FOLDER", env = "ATOLL_STATE", default_value = "/var/lib/atoll", hide_env_values = true)]
+    pub state: PathBuf,
+    /// The platform's name: prefix of everything it makes on this machine's engine [default: the files', or atoll].
+    #[arg(long, global = true, value_name = "NAME", env = "ATOLL_PLATFORM", hide_env_values = true)]
+    pub platform: Option<PlatformName>,
+    /// How results are printed: table, json or yaml.
+    #[arg(short, long, global = true, value_name = "FORMAT", default_value = "table", hide_possible_values = true)]
+    pub output: Format,
+    /// No colours; NO_COLOR in the environment does the same.
+    #[arg(long, global = true)]
+    pub no_color: bool,
+    /// Only results and failures.
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+}
+
+/// How results are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    Table,
+    /// For programs.
+    Json,
+    /// As in files.
+    Yaml,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Start the platform on this machine, apply files and wait until all is ready.
+    Up(Up),
+    /// Stop everything of the platform on this machine; data is kept.
+    Down,
+    /// Check this machine and the platform: each line is ok, warn or fail, with what to do.
+    Doctor(Doctor),
+    /// Show what applying files would change, and why the rest stays as it is.
+    Plan(Plan),
+    /// Apply files exactly as their plan shows, then wait until all is ready.
+    Apply(Apply),
+    /// How everything stands: what is not as wanted comes first.
+    Status(Status),
+    /// Why something is as it is, since when, and what to type next.
+    Explain(Explain),
+    /// Log lines of a cell's instances.
+    Logs(Logs),
+    /// Customers.
+    #[command(subcommand)]
+    Tenant(Tenant),
+    /// Isolated environments.
+    #[command(subcommand)]
+    Cell(Cell),
+    /// Pieces of work.
+    #[command(subcommand)]
+    Operation(Operation),
+    /// One of the platform's own processes; `up` and control start them.
+    #[command(flatten)]
+    Role(Role),
+    /// Print a script that completes commands in a shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Files that state what is wanted.
+#[derive(Debug, Clone, Args)]
+pub struct Files {
+    /// A file, or a folder with all its .yaml files; may be given more than once.
+    #[arg(short = 'f', long = "file", value_name = "PATH", required = true)]
+    pub files: Vec<PathBuf>,
+}
+
+/// How long to wait.
+#[derive(Debug, Clone, Args)]
+pub struct Waiting {
+    /// Do not wait for what follows.
+    #[arg(long)]
+    pub no_wait: bool,
+    /// Stop waiting after this time; the work goes on.
+    #[arg(long, value_name = "TIME", default_value = "15m", value_parser = span)]
+    pub timeout: Span,
+}
+
+/// `atoll up`.
+#[derive(Debug, Args)]
+pub struct Up {
+    /// What to apply.
+    #[command(flatten)]
+    pub files: Files,
+    /// How long to wait.
+    #[command(flatten)]
+    pub waiting: Waiting,
+}
+
+/// `atoll doctor`.
+#[derive(Debug, Args)]
+pub struct Doctor {
+    /// Also check what these files need; may be given more than once.
+    #[arg(short = 'f', long = "file", value_name = "PATH")]
+    pub files: Vec<PathBuf>,
+}
+
+/// `atoll plan`.
+#[derive(Debug, Args)]
+pub struct Plan {
+    /// What is wanted.
+    #[command(flatten)]
+    pub files: Files,
+    /// End with status 6 when something would change.
+    #[arg(long)]
+    pub check: bool,
+}
+
+/// `atoll apply`.
+#[derive(Debug, Args)]
+pub struct Apply {
+    /// What is wanted.
+    #[command(flatten)]
+    pub files: Files,
+    /// Do not ask.
+    #[arg(short, long)]
+    pub yes: bool,
+    /// How long to wait.
+    #[command(flatten)]
+    pub waiting: Waiting,
+}
+
+/// `atoll status`.
+#[derive(Debug, Args)]
+pub struct Status {
+    /// End with status 6 when something is not as wanted.
+    #[arg(long)]
+    pub check: bool,
+}
+
+/// `atoll explain`.
+#[derive(Debug, Args)]
+pub struct Explain {
+    /// Kind: platform, machine, blueprint, cell, tenant, domain, operation.
+    pub kind: Kind,
+    /// Name.
+    pub name: DocumentName,
+}
+
+/// `atoll logs`.
+#[derive(Debug, Args)]
+pub struct Logs {
+    /// The cell.
+    pub cell: CellName,
+    /// Only this instance, or all instances of this service.
+    pub instance: Option<String>,
+    /// Go on with new lines.
+    #[arg(short, long)]
+    pub follow: bool,
+    /// Only lines since: a time ago such as 10m, or a moment such as 2026-11-25T10:00:00Z.
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<Since>,
+    /// Only this many of the last lines of each instance.
+    #[arg(long, value_name = "LINES")]
+    pub tail: Option<u32>,
+}
+
+/// A time ago or a moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Since {
+    /// So long ago.
+    Ago(Span),
+    /// Since then.
+    At(Timestamp),
+}
+
+impl std::str::FromStr for Since {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let ago = span(text).map(Self::Ago);
+        ago.or_else(|_| {
+            text.parse().map(Self::At).map_err(|_| format!("{text:?} is neither a time such as 10m nor a moment such as 2026-11-25T10:00:00Z"))
+        })
+    }
+}
+
+/// `atoll tenant`.
+#[derive(Debug, Subcommand)]
+pub enum Tenant {
+    /// Add a tenant, wait until its site is up and show the administrator's password, once.
+    Add(TenantAdd),
+    /// Show a tenant.
+    Show {
+        /// The tenant.
+        name: TenantName,
+    },
+    /// List tenants.
+    List(List),
+    /// Stop serving a tenant; its data is kept.
+    Suspend(TenantChange),
+    /// Serve a suspended tenant again, or one that was removed and not yet deleted.
+    Resume(TenantChange),
+    /// Stop serving a tenant and delete its data after the platform's grace period.
+    Remove(TenantRemove),
+}
+
+/// `atoll tenant add`.
+#[derive(Debug, Args)]
+pub struct TenantAdd {
+    /// Its name.
+    pub name: TenantName,
+    /// The product [default: the only blueprint there is].
+    #[arg(long, value_name = "NAME")]
+    pub blueprint: Option<BlueprintName>,
+    /// A domain; the first is the primary one. May be given more than once.
+    #[arg(long = "domain", value_name = "DOMAIN", required = true)]
+    pub domains: Vec<DomainName>,
+    /// Title of the site [default: the name].
+    #[arg(long)]
+    pub title: Option<String>,
+    /// Mail address of the administrator.
+    #[arg(long, value_name = "MAIL")]
+    pub contact: String,
+    /// Place it in this cell only.
+    #[arg(long)]
+    pub cell: Option<CellName>,
+    /// Language of the site, such as en or cs-CZ.
+    #[arg(long, value_name = "TAG")]
+    pub language: Option<String>,
+    /// Plan.
+    #[arg(long)]
+    pub plan: Option<String>,
+    /// Region in which its data must stay.
+    #[arg(long)]
+    pub region: Option<String>,
+    /// Tenants of one group are spread over cells.
+    #[arg(long)]
+    pub group: Option<String>,
+    /// How long to wait.
+    #[command(flatten)]
+    pub waiting: Waiting,
+}
+
+/// `atoll tenant suspend` and `resume`.
+#[derive(Debug, Args)]
+pub struct TenantChange {
+    /// The tenant.
+    pub name: TenantName,
+    /// How long to wait.
+    #[command(flatten)]
+    pub waiting: Waiting,
+}
+
+/// `atoll tenant remove`.
+#[derive(Debug, Args)]
+pub struct TenantRemove {
+    /// The tenant.
+    pub name: TenantName,
+    /// Do not ask.
+    #[arg(short, long)]
+    pub yes: bool,
+    /// How long to wait.
+    #[command(flatten)]
+    pub waiting: Waiting,
+}
+
+/// Selection of a list.
+#[derive(Debug, Args)]
+pub struct List {
+    /// Only what carries these labels: a=b,c=d.
+    #[arg(short = 'l', long, value_name = "LABELS", default_value = "", hide_default_value = true)]
+    pub labels: String,
+}
+
+/// `atoll cell`.
+#[derive(Debug, Subcommand)]
+pub enum Cell {
+    /// Open a cell and wait until it can take tenants.
+    Open(CellOpen),
+    /// Show a cell.
+    Show {
+        /// The cell.
+        name: CellName,
+    },
+    /// List cells.
+    List(List),
+    /// Take no new tenants, and ask those there to leave.
+    Drain {
+        /// The cell.
+        name: CellName,
+    },
+    /// Remove an empty cell.
+    Close(CellClose),
+}
+
+/// `atoll cell open`.
+#[derive(Debug, Args)]
+pub struct CellOpen {
+    /// Its name.
+    pub name: CellName,
+    /// Blueprint and version [default: the newest of the only product there is].
+    #[arg(long, value_name = "NAME.VERSION")]
+    pub blueprint: Option<DocumentName>,
+    /// Region [default: the platform's first].
+    #[arg(long)]
+    pub region: Option<String>,
+    /// How long to wait.
+    #[command(flatten)]
+    pub waiting: Waiting,
+}
+
+/// `atoll cell close`.
+#[derive(Debug, Args)]
+pub struct CellClose {
+    /// The cell.
+    pub name: CellName,
+    /// Do not ask.
+    #[arg(short, long)]
+    pub yes: bool,
+    /// How long to wait.
+    #[command(flatten)]
+    pub waiting: Waiting,
+}
+
+/// `atoll operation`.
+#[derive(Debug, Subcommand)]
+pub enum Operation {
+    /// List operations, the newest first.
+    List {
+        /// Only those that have not ended.
+        #[arg(long)]
+        running: bool,
+    },
+    /// Show an operation with its steps.
+    Show {
+        /// The operation.
+        name: OperationName,
+    },
+    /// Follow an operation to its end: status 0 when it is done, 1 when it failed.
+    Follow {
+        /// The operation.
+        name: OperationName,
+        /// Stop following after this time; the work goes on.
+        #[arg(long, value_name = "TIME", default_value = "15m", value_parser = span)]
+        timeout: Span,
+    },
+    /// Ask an operation to go back to where it began; refused past its point of no return.
+    Cancel {
+        /// The operation.
+        name: OperationName,
+    },
+}
+
+/// A length of time with its unit.
+fn span(text: &str) -> Result<Span, String> {
+    text.parse().map_err(|_| format!("{text:?} is not a time such as 30s, 10m or 2h"))
+}

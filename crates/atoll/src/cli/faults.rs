@@ -1,0 +1,26 @@
+//! Codes of the command line's own faults; each has a page in `docs/errors/`.
+
+/// Control cannot be reached.
+pub const UNREACHABLE: &str = "A0901";
+/// The connection broke before the answer.
+pub const LOST: &str = "A0902";
+/// Waiting ended before the work did.
+pub const TIMED_OUT: &str = "A0903";
+/// Interrupted by the user.
+pub const INTERRUPTED: &str = "A0904";
+/// The user must agree, and cannot be asked.
+pub const NOT_AGREED: &str = "A0905";
+/// The plan holds refused changes.
+pub const PLAN_REFUSED: &str = "A0906";
+/// The work ended in failure.
+pub const WORK_FAILED: &str = "A0907";
+/// This machine lacks something.
+pub const MACHINE: &str = "A0908";
+/// Files and arguments name different platforms.
+pub const OTHER_PLATFORM: &str = "A0909";
+/// The password was shown before.
+pub const SHOWN_BEFORE: &str = "A0910";
+/// Control sent a document that this version does not understand.
+pub const NOT_UNDERSTOOD: &str = "A0911";
+/// A process of the platform was asked for where it cannot run.
+pub const NOT_HERE: &str = "A0912";
