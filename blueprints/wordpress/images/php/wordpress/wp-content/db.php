@@ -6,8 +6,9 @@
 
 class Atoll_Database extends wpdb
 {
-    /** The server has refused the statement and done nothing: not part of the cluster (1047), read-only (1290), rolled back by certification (1213). */
-    private const REFUSED = [1047, 1213, 1290];
+    /** Refused before anything was done: not part of the cluster (1047), read-only (1290). A rollback at commit (1213) is not among them: where the
+        cluster falls apart at that moment the others may have kept the write. */
+    private const REFUSED = [1047, 1290];
     /** The connection is gone; whether the statement was executed is not known. */
     private const LOST = [2006, 2013];
     /** The account is at its limits or not known: waiting changes nothing. */
@@ -17,6 +18,8 @@ class Atoll_Database extends wpdb
     private const PATIENCE_S = 5.0;
 
     private ?float $deadline = null;
+    /** The statement at hand, where it must not be sent a second time. */
+    private bool $sent_once = false;
 
     /** Ours does the waiting. */
     protected $reconnect_retries = 1;
@@ -36,6 +39,7 @@ class Atoll_Database extends wpdb
 
     public function query($query)
     {
+        $this->sent_once = !empty($this->dbh) && !$this->reads((string) $query);
         $result = parent::query($query);
         while ($result === false && $this->repeatable((string) $query) && $this->wait(0.05)) {
             // A connection to a server that is no longer the writer is of no use.
@@ -45,7 +49,17 @@ class Atoll_Database extends wpdb
             }
             $result = parent::query($query);
         }
+        $this->sent_once = false;
         return $result;
+    }
+
+    /**
+     * WordPress asks this when the connection was lost under a statement, and sends the statement again when the answer is yes. The driver reports one
+     * code for "could not be sent" and "the answer was lost": a write may stand already, so it is not sent again.
+     */
+    public function check_connection($allow_bail = true)
+    {
+        return parent::check_connection($allow_bail) && !$this->sent_once;
     }
 
     private function repeatable(string $query): bool
@@ -54,7 +68,12 @@ class Atoll_Database extends wpdb
         if (in_array($code, self::REFUSED, true)) {
             return true;
         }
-        return in_array($code, self::LOST, true) && preg_match('/\A\s*SELECT\b(?!.*\bFOR\s+UPDATE\b)/is', $query) === 1;
+        return in_array($code, self::LOST, true) && $this->reads($query);
+    }
+
+    private function reads(string $query): bool
+    {
+        return preg_match('/\A\s*(?:SELECT|SHOW|DESCRIBE|EXPLAIN)\b(?!.*\bFOR\s+UPDATE\b)/is', $query) === 1;
     }
 
     private function wait(float $seconds): bool
