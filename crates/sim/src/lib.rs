@@ -1,1 +1,8 @@
-//! Seeded world: control on fakes and a fake clock.
+//! Seeded worlds.
+//!
+//! Purpose: planning a platform of any size, timed and weighed ([`scale`]).
+//! Invariants: everything is drawn from a seed, which every failure prints; the same seed gives the same run.
+//! Entry points: [`scale::measure`]; the binary `sim`.
+
+pub mod random;
+pub mod scale;
