@@ -20,6 +20,10 @@ use crate::files::SecretFolder;
 use crate::names;
 use crate::network::Plan;
 
+/// Where the engine's resolver sends questions that it cannot answer itself: an address of documentation, to which a cell has no route. Otherwise
+/// the daemon would ask the host's own resolver for it, and names asked for would be a way out of the cell.
+const NO_RESOLVER: &str = "192.0.2.53";
+
 /// An instance to make: everything the making needs, taken from the wanted set before it starts.
 #[derive(Debug, Clone)]
 pub(crate) struct Order {
@@ -191,6 +195,9 @@ impl Parts<'_> {
             tmpfs: Some(writable.collect()),
             mounts: Some(self.mounts.iter().map(bind).collect()),
             extra_hosts: Some(self.hosts.clone()),
+            dns: Some(vec![NO_RESOLVER.to_owned()]),
+            // The daemon answers nothing at all where it cannot ask on: who asks for a name outside gives up after a second, not after ten.
+            dns_options: Some(vec!["timeout:1".to_owned(), "attempts:1".to_owned()]),
             ipc_mode: Some("private".to_owned()),
             log_config: Some(HostConfigLogConfig {
                 typ: Some("json-file".to_owned()),

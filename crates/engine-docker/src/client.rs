@@ -1,12 +1,12 @@
 //! The connection to the engine's daemon: made when first needed, forgotten when lost, and errors told apart once.
 
 use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bollard::errors::Error;
 use bollard::{API_DEFAULT_VERSION, Docker};
 use engine::{EngineError, Reason};
-use tokio::sync::Mutex;
 
 /// Time for an ordinary answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(15);
@@ -27,10 +27,10 @@ impl Client {
 
     /// The daemon, its version agreed on.
     pub(crate) async fn docker(&self) -> Result<Docker, EngineError> {
-        let mut held = self.docker.lock().await;
-        if let Some(docker) = held.as_ref() {
-            return Ok(docker.clone());
+        if let Some(docker) = self.held().clone() {
+            return Ok(docker);
         }
+        // Not under the lock: nobody waits for somebody else's silent daemon.
         let path = self.socket.to_string_lossy();
         let docker = Docker::connect_with_unix(&path, ANSWER_WITHIN.as_secs(), API_DEFAULT_VERSION).map_err(told)?;
         let docker = docker.negotiate_version().await.map_err(told)?;
@@ -38,13 +38,18 @@ impl Client {
         if (version.major_version, version.minor_version) < OLDEST {
             return Err(too_old(version.major_version, version.minor_version));
         }
-        *held = Some(docker.clone());
+        *self.held() = Some(docker.clone());
         Ok(docker)
     }
 
     /// Agrees on a version anew at the next call: a daemon that went away may come back as another release.
-    pub(crate) async fn forget(&self) {
-        *self.docker.lock().await = None;
+    pub(crate) fn forget(&self) {
+        *self.held() = None;
+    }
+
+    fn held(&self) -> MutexGuard<'_, Option<Docker>> {
+        // Only whole values are put there.
+        self.docker.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -25,7 +25,7 @@ pub(crate) async fn follow(shared: Arc<Shared>) {
         if let Err(error) = one_stream(&shared, &mut last).await {
             tracing::debug!(%error, "no events from the engine");
         }
-        shared.client.forget().await;
+        shared.client.forget();
         shared.tell_all(|| Message::LookAnew);
         tokio::time::sleep(AGAIN).await;
     }

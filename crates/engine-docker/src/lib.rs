@@ -48,7 +48,8 @@ pub struct Options {
     pub platform: PlatformName,
     /// The state folder, at the same path on the host.
     pub state: PathBuf,
-    /// The daemon's socket, usually `/var/run/docker.sock`.
+    /// The daemon's socket, usually `/var/run/docker.sock`. Who runs in a container mounts the folder that holds it, not the socket: a daemon that
+    /// starts anew makes a new socket, and a mounted old one refuses for ever.
     pub socket: PathBuf,
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bollard::Docker;
 use bollard::query_parameters::{CreateContainerOptionsBuilder, CreateImageOptionsBuilder, RemoveContainerOptionsBuilder};
-use engine::roll::{NotMade, Process};
+use engine::roll::{Leaving, NotMade, Process};
 use engine::{EngineError, Reason};
 use futures::StreamExt as _;
 use jiff::{SignedDuration, Timestamp};
@@ -21,6 +21,9 @@ use crate::client::{gone_is_fine, patient, told};
 const PULL_WITHIN: Duration = Duration::from_secs(600);
 /// More than any instance's time to stop: the engine keeps that time, not the client.
 const STOP_WITHIN: Duration = Duration::from_secs(24 * 3600);
+
+/// Refused starts in a row after which an instance is made anew: its network may have been removed and made again under it.
+const HOPELESS: u32 = 3;
 
 /// How a step ended.
 pub(super) enum Outcome {
@@ -111,7 +114,13 @@ impl Keeper {
                 };
                 self.notes.not_made.insert(service, NotMade { version, reason, message, again: later(now, *attempts) });
             }
-            Some(Outcome::Started(Err(error))) => instance.not_started(&error, now),
+            Some(Outcome::Started(Err(error))) => {
+                instance.not_started(&error, now);
+                if instance.failed_starts >= HOPELESS && matches!(error, EngineError::Refused { reason: Reason::EngineRefused, .. }) {
+                    instance.leaving.get_or_insert(Leaving { since: now, acknowledged: true });
+                    instance.pause_until = None;
+                }
+            }
             Some(Outcome::Retired(Ok(()))) => drop(self.instances.remove(&name)),
             Some(Outcome::Retired(Err(error)) | Outcome::Halted(Err(error))) => {
                 tracing::warn!(cell = %self.cell, instance = %name, %error, "an instance could not be stopped");

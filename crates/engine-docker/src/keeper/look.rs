@@ -5,9 +5,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use bollard::Docker;
-use bollard::models::ContainerSummary;
+use bollard::models::{ContainerInspectResponse, ContainerSummary};
 use bollard::query_parameters::{ListContainersOptionsBuilder, RemoveContainerOptionsBuilder};
-use engine::roll::{GATE, Process};
+use engine::roll::{GATE, Leaving, Process};
 use engine::{EngineError, Stranger, Wanted};
 use model::InstanceName;
 use tokio::time::Instant;
@@ -37,7 +37,7 @@ impl Keeper {
                 }
                 self.unknown = Some(error.to_string());
                 self.look_at = Instant::now() + LOOK_AGAIN;
-                self.shared.client.forget().await;
+                self.shared.client.forget();
             }
         }
     }
@@ -70,6 +70,7 @@ impl Keeper {
         let mut strangers = Vec::new();
         let mut there: BTreeSet<InstanceName> = BTreeSet::new();
         let mut known: BTreeSet<&str> = BTreeSet::new();
+        let network = names::network(&self.shared.options.platform, &self.cell);
         for summary in listed {
             let Some(id) = summary.id.as_deref() else { continue };
             known.insert(id);
@@ -104,6 +105,10 @@ impl Keeper {
                 Some(inspected) => {
                     instance.take(&inspected);
                     instance.shown = summary.state;
+                    if !on_network(&inspected, &network) && !instance.busy {
+                        // Nobody can reach it, and its address may have gone to another: it is made anew.
+                        instance.leaving.get_or_insert(Leaving { since: now, acknowledged: true });
+                    }
                 }
                 None => drop(there.remove(&instance.labelled.instance.clone())),
             }
@@ -159,6 +164,12 @@ impl Keeper {
             instance.probing = Some(Probing { question, task: task.abort_handle() });
         }
     }
+}
+
+/// Whether a container is set to be on a network, running or not.
+fn on_network(shown: &ContainerInspectResponse, network: &str) -> bool {
+    let networks = shown.network_settings.as_ref().and_then(|settings| settings.networks.as_ref());
+    networks.is_none_or(|networks| networks.contains_key(network))
 }
 
 /// Removes the container of a job that nobody came back for.
