@@ -36,7 +36,7 @@ impl Decide for Door {
 
     async fn decide<'a>(&'a self, request: Request<'a>, ticket: &'a mut Ticket) -> Action {
         if request.head.find(TENANT_HEADER).is_none() && request.head.target() == READY {
-            return Action::Answer(self.ready());
+            return Action::Answer(Page { quiet: true, ..self.ready() });
         }
         let Some(text) = request.head.find_only(TENANT_HEADER).and_then(|value| std::str::from_utf8(value).ok()) else {
             return refuse(Refusal::BadMac);

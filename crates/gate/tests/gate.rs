@@ -10,7 +10,9 @@ use gate::client::{GateClient, GateClientError};
 use identity::{Ca, Role};
 use jiff::Timestamp;
 use model::{CellName, Epoch, GateName, Generation, InstanceName, PlatformName, ServiceName, TenantName};
-use routes::{CellKey, GateHealth, GateInstance, GateKey, GateProbe, GateReport, GateService, GateState, GateTenant, GateTenantState, KeyId, TenantHeader};
+use routes::{
+    CellKey, GateHealth, GateInstance, GateKey, GateProbe, GateReport, GateService, GateState, GateTenant, GateTenantState, KeyId, TenantHeader,
+};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
@@ -143,10 +145,7 @@ fn state(number: u64, epoch: u64, tenant: GateTenantState, web: Vec<GateInstance
         cell: cell(),
         keys: vec![key(1)],
         tenants: vec![GateTenant { tenant: TenantName::new("acme").unwrap(), epoch: Epoch(epoch), state: tenant }],
-        services: vec![
-            service("web", 8080, true, GateProbe::Http("/healthz".to_owned()), web),
-            service("php", PHP, false, GateProbe::Tcp, php),
-        ],
+        services: vec![service("web", 8080, true, GateProbe::Http("/healthz".to_owned()), web), service("php", PHP, false, GateProbe::Tcp, php)],
     }
 }
 
@@ -168,7 +167,8 @@ async fn web(go: Arc<tokio::sync::Notify>) -> SocketAddr {
                 if head.contains("/slow") {
                     go.notified().await;
                 }
-                let answer = format!("HTTP/1.1 200 OK\r\nAtoll-Refusal: moved;e=99\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{head}", head.len());
+                let answer =
+                    format!("HTTP/1.1 200 OK\r\nAtoll-Refusal: moved;e=99\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{head}", head.len());
                 let _ = stream.write_all(answer.as_bytes()).await;
             });
         }

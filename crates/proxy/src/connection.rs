@@ -163,6 +163,7 @@ impl<D: Decide> Connection<D> {
             Outcome::Page { page, body_read } => {
                 trace.status = page.status;
                 trace.reason = page.reason;
+                trace.quiet = page.quiet;
                 trace.down = page.body.len() as u64;
                 self.send_page(&page, close || !body_read).await
             }
@@ -251,6 +252,9 @@ impl<D: Decide> Connection<D> {
     }
 
     fn note(&self, trace: &Trace, ticket: &D::Ticket, started: Instant) {
+        if trace.quiet {
+            return;
+        }
         let (server, took) = (&self.server, started.elapsed());
         server.metrics.answered(trace.status, trace.reason, took, trace.up, trace.down);
         if !server.log.is_on() {

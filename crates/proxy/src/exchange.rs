@@ -42,11 +42,12 @@ pub(crate) struct Trace {
     pub upstream: Option<SocketAddr>,
     pub answered_at: Option<Instant>,
     pub cut: bool,
+    pub quiet: bool,
 }
 
 impl Trace {
     pub(crate) const fn new(id: String) -> Self {
-        Self { id, status: 0, reason: None, up: 0, down: 0, tries: 0, upstream: None, answered_at: None, cut: false }
+        Self { id, status: 0, reason: None, up: 0, down: 0, tries: 0, upstream: None, answered_at: None, cut: false, quiet: false }
     }
 }
 

@@ -118,6 +118,8 @@ pub struct Page {
     pub content_type: &'static str,
     /// Its body.
     pub body: String,
+    /// Whether log and counters leave it out: answers to probes, which come by the thousand.
+    pub quiet: bool,
 }
 
 impl Page {
@@ -132,13 +134,13 @@ impl Page {
             reason.status()
         );
         let fields = reason.retry_after().map(|seconds| ("Retry-After", seconds.to_string())).into_iter().collect();
-        Self { status: reason.status(), reason: Some(reason), fields, content_type: "text/html; charset=utf-8", body }
+        Self { status: reason.status(), reason: Some(reason), fields, content_type: "text/html; charset=utf-8", body, quiet: false }
     }
 
     /// A short text.
     #[must_use]
     pub fn text(status: u16, body: impl Into<String>) -> Self {
-        Self { status, reason: None, fields: Vec::new(), content_type: "text/plain; charset=utf-8", body: body.into() }
+        Self { status, reason: None, fields: Vec::new(), content_type: "text/plain; charset=utf-8", body: body.into(), quiet: false }
     }
 
     /// The same with one more field. Line ends in `value` are left out.
