@@ -1,5 +1,3 @@
-#![expect(clippy::unwrap_used, reason = "tests")]
-
 use model::Span;
 use model::v1alpha1::{Probe, ProbeKind};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};

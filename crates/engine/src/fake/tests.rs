@@ -1,5 +1,3 @@
-#![expect(clippy::unwrap_used, reason = "tests")]
-
 use model::v1alpha1::{Limits, Probe};
 use model::{Cpu, GateName, Generation, Memory, Sensitive, ServiceName, Span};
 

@@ -1,5 +1,3 @@
-#![expect(clippy::unwrap_used, reason = "tests")]
-
 use crate::ServiceWanted;
 
 /// A service as an earlier release wrote it down. Fields with defaults may be added to the type, never to this text.
