@@ -1,15 +1,14 @@
-//! Codes of the API's own refusals, with the status each has on the wire.
+//! The API's own refusals, with the status each has on the wire. Their pages stand in `plan::codes`.
 
-use model::Whose;
 use plan::codes::FaultPage;
 
 use crate::refusal::Refusal;
 
-/// A refusal of the API: its page and its status on the wire.
+/// A refusal of the API.
 #[derive(Debug)]
 pub struct DoorCode {
-    /// The page.
-    pub page: FaultPage,
+    /// Its page.
+    pub page: &'static FaultPage,
     /// HTTP status.
     pub status: u16,
 }
@@ -21,13 +20,10 @@ impl DoorCode {
 }
 
 macro_rules! codes {
-    ($($name:ident $code:literal $status:literal $whose:ident, $title:literal, $meaning:literal, $fix:literal;)*) => {
+    ($($name:ident $status:literal;)*) => {
         $(
-            #[doc = concat!("`", $code, "`: ", $title, ".")]
-            pub static $name: DoorCode = DoorCode {
-                page: FaultPage { code: $code, whose: Whose::$whose, title: $title, meaning: $meaning, fix: $fix },
-                status: $status,
-            };
+            #[doc = concat!("HTTP ", $status, ".")]
+            pub static $name: DoorCode = DoorCode { page: &plan::codes::$name, status: $status };
         )*
 
         /// Every code of the API, in order.
@@ -36,61 +32,21 @@ macro_rules! codes {
 }
 
 codes! {
-    NOT_UNDERSTOOD "A0201" 400 Caller, "a request that is not understood",
-        "A path, a query or a body does not have the shape that the API documents; nothing was changed.",
-        "compare it with the table of paths; client and control of different versions may disagree: atoll --version";
-    NO_SUCH_PATH "A0202" 404 Caller, "no such path",
-        "The API has no such path, or not with this method.",
-        "compare it with the table of paths; client and control of different versions may disagree: atoll --version";
-    NOT_FOUND "A0203" 404 Caller, "no such document",
-        "Nothing of this kind and name stands. Names are exact.",
-        "list what there is: atoll status";
-    STANDS_ALREADY "A0204" 409 State, "the name is taken",
-        "A document of this kind and name stands already and says something else; adding never changes what stands.",
-        "choose another name, or change what stands with a file: atoll apply -f FILE";
-    CHOICE_NEEDED "A0205" 422 Caller, "a choice that must be made",
-        "What was left out has more than one possible value, or none.",
-        "name the blueprint with --blueprint";
-    NOT_NOW "A0206" 409 State, "the state does not allow it",
-        "The document is in a state in which this cannot be done.",
-        "look at it with atoll explain, then act or wait";
-    TENANTS_STAY "A0207" 409 State, "tenants cannot leave",
-        "A cell is drained and closed only when its tenants have left or can leave; this release cannot move tenants between cells.",
-        "remove these tenants and wait for the end of their grace period, or keep the cell and only close it to new tenants: spec.scheduling: Closed";
-    STORE "A0208" 503 Machine, "the store does not answer",
-        "Control's store cannot be read or written now. What runs goes on; nothing was changed.",
-        "try again; if it stays, look for disk space and at control's log: atoll doctor";
-    ENGINE "A0209" 503 Machine, "the engine does not answer",
-        "The engine (Docker) cannot be asked now. What runs goes on.",
-        "try again; if it stays: atoll doctor";
-    NOTHING_TO_REVEAL "A0210" 410 State, "nothing left to show",
-        "The operation has no secrets to show, or they were shown before: they are shown once and then destroyed.",
-        "set a new password in the application itself";
-    OUTCOME_UNKNOWN "A0211" 503 State, "the outcome is not known",
-        "The store did not say whether the change was written.",
-        "look at what stands before asking again: atoll status";
-    CHANGED_MEANWHILE "A0212" 409 State, "others change it at the same time",
-        "The document changed again and again while the wish was being written; nothing was changed.",
-        "ask again";
-    SEALED "A0213" 403 Caller, "sealed secrets are not shown",
-        "Documents of kind Secret are control's own; the API neither lists nor shows them.",
-        "passwords are shown once, by the operation that made them: atoll operation show NAME";
-    TOO_OLD "A0214" 410 State, "the watch begins too far back",
-        "The store no longer keeps every change since that revision, or its content was restored from a backup.",
-        "list anew and watch from the revision of the list";
-    TOO_LARGE "A0215" 413 Caller, "a request that is too large",
-        "The body is larger than this path takes.",
-        "apply the files in parts";
-    DEFECT "A0216" 500 Atoll, "a defect of Atoll",
-        "Control met something that should not be possible; nothing is known to have been changed.",
-        "keep control's log and report it";
-    UNREADABLE "A0217" 500 Atoll, "a document that this release cannot read",
-        "What stands in the store does not have the shape of this release, for instance after going back to an older one.",
-        "run the release that wrote it, or restore a backup of the store: atoll doctor";
-}
-
-/// The page of an API's code.
-#[must_use]
-pub fn fault(code: &str) -> Option<&'static FaultPage> {
-    ALL.iter().map(|door| &door.page).find(|page| page.code.eq_ignore_ascii_case(code))
+    NOT_UNDERSTOOD 400;
+    NO_SUCH_PATH 404;
+    NOT_FOUND 404;
+    STANDS_ALREADY 409;
+    CHOICE_NEEDED 422;
+    NOT_NOW 409;
+    TENANTS_STAY 409;
+    STORE 503;
+    ENGINE 503;
+    NOTHING_TO_REVEAL 410;
+    OUTCOME_UNKNOWN 503;
+    CHANGED_MEANWHILE 409;
+    SEALED 403;
+    TOO_OLD 410;
+    TOO_LARGE 413;
+    DEFECT 500;
+    UNREADABLE 500;
 }

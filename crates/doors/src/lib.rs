@@ -90,6 +90,15 @@ impl Doors {
         }
         self
     }
+
+    /// The same, living by this clock.
+    #[cfg(test)]
+    fn clock(mut self, clock: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
+        if let Some(inner) = Arc::get_mut(&mut self.0) {
+            inner.clock = Box::new(clock);
+        }
+        self
+    }
 }
 
 #[cfg(test)]

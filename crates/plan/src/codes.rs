@@ -1,13 +1,29 @@
 //! One table of every code that a person may meet: faults (`A0320`) and reasons (`CellsFull`), each with its meaning and what to do next.
 //!
 //! `atoll explain CODE`, the pages under `docs/errors` and the hints of faults all come from here, so that they cannot disagree.
-//! Ranges: `A01` reading files (kept by the crate `manifest`), `A02` the API, `A03` plans and their lint, `A04` the machine and `atoll up`.
+//! Ranges: `A01` reading files (kept by the crate `manifest`), `A02` the API, `A03` plans and their lint, `A09` the command line.
 
+macro_rules! faults {
+    ($table:ident; $($name:ident $code:literal $whose:ident, $title:literal, $meaning:literal, $fix:literal;)*) => {
+        $(
+            #[doc = concat!("`", $code, "`: ", $title, ".")]
+            pub static $name: FaultPage = FaultPage { code: $code, whose: Whose::$whose, title: $title, meaning: $meaning, fix: $fix };
+        )*
+
+        /// The faults of this part, ordered by code.
+        pub static $table: &[&FaultPage] = &[$(&$name,)*];
+    };
+}
+
+mod api;
+mod cli;
 mod faults;
 mod reasons;
 
 use model::{Fault, Whose};
 
+pub use api::*;
+pub use cli::*;
 pub use faults::*;
 pub use reasons::REASONS;
 
@@ -56,7 +72,12 @@ impl ReasonPage {
 /// The page of a fault's code.
 #[must_use]
 pub fn fault(code: &str) -> Option<&'static FaultPage> {
-    FAULTS.iter().copied().find(|page| page.code.eq_ignore_ascii_case(code))
+    faults().find(|page| page.code.eq_ignore_ascii_case(code))
+}
+
+/// Every fault, ordered by code.
+pub fn faults() -> impl Iterator<Item = &'static FaultPage> {
+    API.iter().chain(RULES).chain(COMMAND_LINE).copied()
 }
 
 /// The page of a reason.

@@ -152,12 +152,12 @@ pub(crate) fn state(state: TenantState) -> impl FnOnce(&mut Typed<Tenant>) {
 
 #[test]
 fn every_code_has_one_page_and_every_reason_too() {
-    let codes: std::collections::BTreeSet<&str> = crate::codes::FAULTS.iter().map(|page| page.code).collect();
-    assert_eq!(codes.len(), crate::codes::FAULTS.len(), "a code stands twice");
+    let codes: std::collections::BTreeSet<&str> = crate::codes::faults().map(|page| page.code).collect();
+    assert_eq!(codes.len(), crate::codes::faults().count(), "a code stands twice");
     let reasons: std::collections::BTreeSet<&str> = crate::codes::REASONS.iter().map(|page| page.reason).collect();
     assert_eq!(reasons.len(), crate::codes::REASONS.len(), "a reason stands twice");
-    for page in crate::codes::FAULTS {
-        assert!(!page.meaning.is_empty() && !page.fix.is_empty() && page.code.starts_with("A03"), "{page:?}");
+    for page in crate::codes::faults() {
+        assert!(!page.meaning.is_empty() && !page.fix.is_empty() && page.code.starts_with("A0"), "{page:?}");
     }
 }
 

@@ -35,12 +35,9 @@ const IMPURE: [&str; 22] = [
 ];
 
 /// Sideways edges that are part of the design, with their reason.
-const SIDEWAYS: [(&str, &str, &str); 5] = [
+const SIDEWAYS: [(&str, &str, &str); 2] = [
     ("manifest", "model", "files are read into the model's words"),
     ("operation", "store", "operations are documents of the store"),
-    ("reconcile", "store", "background tasks wake by the store's watch"),
-    ("api", "store", "wire types and the store's share the layer of ports"),
-    ("sim", "testkit", "test parts may use each other"),
 ];
 
 /// Drivers that services may use; everything else of a driver is wired in the binary.

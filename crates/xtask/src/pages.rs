@@ -1,11 +1,18 @@
-//! Pages of error codes.
+//! Pages of codes: faults, one page each, and reasons, on one page.
 
 use std::fmt::Write;
+
+use model::Whose;
+
+/// Whose fault mistakes in files and requests are.
+const FILE: &str = "The file or the request is at fault: change it and ask again.";
 
 /// A page to be written.
 struct Page {
     code: String,
     title: String,
+    /// Whose fault it is, as a sentence.
+    whose: &'static str,
     meaning: String,
     fix: String,
 }
@@ -14,16 +21,42 @@ struct Page {
 pub fn all() -> Vec<(String, String)> {
     let mut pages: Vec<Page> = manifest::codes::ALL
         .iter()
-        .map(|page| Page { code: page.code.into(), title: page.title.into(), meaning: page.meaning.into(), fix: page.fix.into() })
+        .map(|page| Page { code: page.code.into(), title: page.title.into(), whose: FILE, meaning: page.meaning.into(), fix: page.fix.into() })
         .collect();
+    pages.extend(plan::codes::faults().map(|page| Page {
+        code: page.code.into(),
+        title: page.title.into(),
+        whose: match page.whose {
+            Whose::Caller => FILE,
+            Whose::State => "The request is in order; the state does not allow it now.",
+            Whose::Machine => "The machine, or something on it, is at fault.",
+            Whose::Atoll => "The fault is Atoll's.",
+        },
+        meaning: page.meaning.into(),
+        fix: page.fix.into(),
+    }));
     pages.sort_by(|a, b| a.code.cmp(&b.code));
     let mut files: Vec<_> = pages.iter().map(|page| (format!("docs/errors/{}.md", page.code), text(page))).collect();
     files.push(("docs/errors/README.md".to_owned(), list(&pages)));
+    files.push(("docs/reasons.md".to_owned(), reasons()));
     files
 }
 
+/// Every reason of conditions, operations and reports.
+fn reasons() -> String {
+    let mut text = "# Reasons\n\nMade from the code by `cargo xtask generate`. Conditions, operations and reports carry one of these; `atoll explain` prints what is said here.\n\n\
+                    | reason | meaning | next command |\n|---|---|---|\n"
+        .to_owned();
+    for page in plan::codes::REASONS {
+        let next = if page.next.is_empty() { String::new() } else { format!("`{}`", page.next.replace('{', "<").replace('}', ">")) };
+        let _ = writeln!(text, "| {} | {} | {next} |", page.reason, page.meaning.replace('|', "\\|"));
+    }
+    text
+}
+
 fn text(page: &Page) -> String {
-    format!("# {}: {}\n\n{}\n\n## What to do\n\n{}\n", page.code, page.title, sentence(&page.meaning), sentence(&page.fix))
+    let (meaning, fix) = (sentence(&page.meaning), sentence(&page.fix));
+    format!("# {}: {}\n\n{meaning}\n\n{}\n\n## What to do\n\n{fix}\n", page.code, page.title, page.whose)
 }
 
 fn list(pages: &[Page]) -> String {

@@ -1,21 +1,9 @@
-//! Faults: what a person is refused, or warned of, with a code.
+//! Faults of plans and their lint: what a person is refused, or warned of.
 
 use super::FaultPage;
 use model::Whose;
 
-macro_rules! faults {
-    ($($name:ident $code:literal $whose:ident, $title:literal, $meaning:literal, $fix:literal;)*) => {
-        $(
-            #[doc = concat!("`", $code, "`: ", $title, ".")]
-            pub static $name: FaultPage = FaultPage { code: $code, whose: Whose::$whose, title: $title, meaning: $meaning, fix: $fix };
-        )*
-
-        /// Every fault, ordered by code.
-        pub static FAULTS: &[&FaultPage] = &[$(&$name,)*];
-    };
-}
-
-faults! {
+faults! { RULES;
     NOT_FOR_FILES "A0301" Caller, "a kind that no file may state",
         "Claims on domains, operations and secrets are made by control, from what files and commands ask for.",
         "remove the document from the files";

@@ -98,6 +98,16 @@ reasons! {
     OlderMembership "The agent knows a newer membership of the cluster; the older order was refused.", "";
     GenerationReused "Two different orders carry one number; the agent keeps the first.", "atoll explain {kind} {name}";
     // Operations and control itself.
+    EngineHoldsNewer "The engine holds a newer wish about the cell than control has: the store was restored from an older copy.", "atoll status";
+    AgentHoldsNewer "The agent holds a newer order about the cell than control has: the store was restored from an older copy.", "atoll status";
+    HookTimedOut "The blueprint's hook did not end in its time; the message has its last words.", "atoll operation list";
+    HookInvalid "The blueprint's hook names a service that the blueprint does not have.", "atoll explain blueprint {name}";
+    SessionsLeft "Sessions of the tenant's locked account are being ended.", "";
+    RoutesNotPublished "Routes cannot be published, because the key of a cell cannot be read; edges serve on from what they have.", "atoll status";
+    SecretMissing "A sealed secret that is needed does not stand.", "atoll doctor";
+    SecretUnreadable "A sealed secret cannot be opened: the master key is not the one that sealed it, or the document was damaged.", "atoll doctor";
+    CellGone "The cell of the operation does not stand any more.", "atoll cell list";
+    TenantGone "The tenant of the operation does not stand any more.", "atoll tenant list";
     StepMissing "A step of the operation is not known to this release.", "atoll operation show {name}";
     ParameterShape "The parameters of the operation do not have the shape of this release.", "atoll operation show {name}";
     OutputShape "A step's output does not have the shape of this release.", "atoll operation show {name}";
