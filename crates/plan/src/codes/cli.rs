@@ -40,4 +40,7 @@ faults! { COMMAND_LINE;
     NOT_HERE "A0912" Caller, "a part of the platform started by hand",
         "Control, agent, edge and gate are started by Atoll in containers of their own, with what they need mounted.",
         "use atoll up";
+    USAGE "A0913" Caller, "arguments that do not go together",
+        "The arguments can be read one by one, but something that they need together is missing or too much.",
+        "see the command's --help";
 }
