@@ -17,7 +17,12 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
 
 pub const BASE: &str = "localhost/atoll/base:bookworm";
-const SOCKET: &str = "/var/run/docker.sock";
+/// The daemon that the `docker` command uses.
+fn socket_of_engine() -> String {
+    let host = std::env::var("DOCKER_HOST").ok();
+    host.and_then(|host| host.strip_prefix("unix://").map(str::to_owned)).unwrap_or_else(|| "/var/run/docker.sock".to_owned())
+}
+
 /// No account of the image: a number is enough.
 pub const USER: u32 = 2000;
 
@@ -69,7 +74,7 @@ fn relay(socket: &PathBuf) -> watch::Sender<bool> {
                 continue;
             }
             tokio::spawn(async move {
-                let Ok(mut far) = UnixStream::connect(SOCKET).await else { return };
+                let Ok(mut far) = UnixStream::connect(socket_of_engine()).await else { return };
                 tokio::select! {
                     _ = copy_bidirectional(&mut near, &mut far) => {}
                     _ = reachable.changed() => {}
