@@ -8,6 +8,7 @@ use std::time::Duration;
 use fs_err::OpenOptions;
 use fs_err::os::unix::fs::OpenOptionsExt as _;
 use routes::{Snapshot, Table};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::table::Routes;
@@ -45,9 +46,8 @@ pub(crate) fn read(folder: &Path) -> Option<Table> {
     }
 }
 
-/// Writes the routes whenever they change, until the stop.
-pub(crate) async fn keep(routes: Arc<Routes>, folder: PathBuf, name: String, stop: CancellationToken) {
-    let mut changes = routes.changes();
+/// Writes the routes whenever they change, until the stop. `changes` was subscribed to before anybody could change them.
+pub(crate) async fn keep(routes: Arc<Routes>, mut changes: watch::Receiver<u64>, folder: PathBuf, name: String, stop: CancellationToken) {
     loop {
         tokio::select! {
             biased;

@@ -77,9 +77,9 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Error>
     let told = Arc::new(Feed::default());
     let background = CancellationToken::new();
     let tasks = TaskTracker::new();
+    tasks.spawn(disk::keep(routes.clone(), routes.changes(), options.state.clone(), options.name.clone(), background.clone()));
     tasks.spawn(feed::follow(routes.clone(), client.clone(), options.feed, told.clone(), background.clone()));
     tasks.spawn(report::report(routes.clone(), told.clone(), client, options.feed, options.name.clone(), background.clone()));
-    tasks.spawn(disk::keep(routes.clone(), options.state.clone(), options.name.clone(), background.clone()));
     tasks.spawn(probes::probe(routes.clone(), background.clone()));
     let admin = Arc::new(Admin { routes, deliver, feed: told, metrics: server.metrics().clone(), stopping: stop.clone() });
     let edge = Edge { options, server, admin, tasks: tasks.clone() };
@@ -124,6 +124,8 @@ impl Edge {
             closing.cancel();
             let Some(after) = after else {
                 drop(sockets);
+                // One that still waits behind this one serves again at once, while this one drains.
+                drop(before);
                 ready.unsay();
                 return served.await.unwrap_or_else(|error| Err(std::io::Error::other(error))).map_err(Error::Public);
             };

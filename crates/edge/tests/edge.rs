@@ -130,7 +130,7 @@ impl World {
 
     async fn ready(&self, name: &str) {
         let marker = self.state().join(format!("{name}.ready"));
-        eventually(|| marker.exists()).await;
+        eventually(&format!("{name} is ready"), || marker.exists()).await;
     }
 
     async fn visitor(&self) -> Visitor {
@@ -163,10 +163,10 @@ async fn end(running: Running) {
     tokio::time::timeout(PATIENCE, running.1).await.unwrap().unwrap().unwrap();
 }
 
-async fn eventually(mut holds: impl FnMut() -> bool) {
+async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !holds() {
-        assert!(Instant::now() < deadline, "it never came to hold");
+        assert!(Instant::now() < deadline, "never: {what}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
@@ -294,7 +294,7 @@ async fn routes_come_by_feed_and_stay_without_control() {
     assert!(world.get_until("shop.example", 200).await.ends_with("acme at 5"));
     let wanted = world.control.generation();
     let control = world.control.clone();
-    eventually(|| control.applied.lock().unwrap().iter().any(|(name, word)| name == "e1" && word.generation == wanted)).await;
+    eventually("applied", || control.applied.lock().unwrap().iter().any(|(name, word)| name == "e1" && word.generation == wanted)).await;
     let admin = |path: &'static str| async move {
         let mut visitor = Visitor { stream: TcpStream::connect((world.at, 9090)).await.unwrap(), read: Vec::new() };
         visitor.get("admin", path).await.unwrap()
@@ -308,7 +308,7 @@ async fn routes_come_by_feed_and_stay_without_control() {
     assert!(text.contains(&format!("generation {wanted}")), "{text}");
     let file = world.folder.path().join("edge/routes.snapshot");
     let written = || routes::Snapshot::from_disk(&std::fs::read(&file).unwrap_or_default()).is_ok_and(|snapshot| snapshot.generation == wanted);
-    eventually(written).await;
+    eventually("written", written).await;
     world.control_stop.cancel();
     end(running).await;
     let again = World { control_stop: world.control_stop.clone(), ..world };
@@ -428,7 +428,10 @@ async fn upgrades_under_load_fail_no_request_and_a_failed_upgrade_is_undone() {
     world.control.publish(&[cell("a", 1, &[address])], vec![record("shop.example", "a", 1, RouteState::Open)]);
     world.get_until("shop.example", 200).await;
     let file = world.state().join("routes.snapshot");
-    eventually(|| routes::Snapshot::from_disk(&std::fs::read(&file).unwrap_or_default()).is_ok_and(|snapshot| snapshot.records.len() == 1)).await;
+    eventually("written", || {
+        routes::Snapshot::from_disk(&std::fs::read(&file).unwrap_or_default()).is_ok_and(|snapshot| snapshot.records.len() == 1)
+    })
+    .await;
     let stop = CancellationToken::new();
     let load = load(&world, &stop);
     for number in 1..4 {
@@ -436,14 +439,14 @@ async fn upgrades_under_load_fail_no_request_and_a_failed_upgrade_is_undone() {
         let next = world.start(&name);
         world.ready(&name).await;
         let before = world.state().join(format!("e{}.ready", number - 1));
-        eventually(|| !before.exists()).await;
+        eventually(&format!("the one before {name} gives way"), || !before.exists()).await;
         end(std::mem::replace(&mut running, next)).await;
     }
     // The next one goes as soon as it serves; the one before serves again.
     let failed_upgrade = world.start("e4");
     world.ready("e4").await;
     let marker = world.state().join("e3.ready");
-    eventually(|| !marker.exists()).await;
+    eventually("e3 gives way", || !marker.exists()).await;
     end(failed_upgrade).await;
     world.ready("e3").await;
     tokio::time::sleep(Duration::from_millis(200)).await;
