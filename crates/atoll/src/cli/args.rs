@@ -14,7 +14,7 @@ const AFTER: &str =
 
 /// Runs a SaaS as isolated cells.
 #[derive(Debug, Parser)]
-#[command(name = "atoll", version, about, max_max_term_width = 110, after_help = AFTER, disable_help_subcommand = true, infer_subcommands = false)]
+#[command(name = "atoll", version, about, max_term_width = 110, after_help = AFTER, disable_help_subcommand = true)]
 pub struct Cli {
     /// What holds for every command.
     #[command(flatten)]
@@ -168,10 +168,31 @@ pub struct Status {
 /// `atoll explain`.
 #[derive(Debug, Args)]
 pub struct Explain {
-    /// Kind: platform, machine, blueprint, cell, tenant, domain, operation.
-    pub kind: Kind,
-    /// Name.
-    pub name: DocumentName,
+    /// A kind (platform, machine, blueprint, cell, tenant, domain, operation), an error code such as A0341, or a reason such as CrashLoop.
+    pub what: What,
+    /// Name of the document; with a kind only.
+    pub name: Option<DocumentName>,
+}
+
+/// What is to be explained.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum What {
+    /// A document of this kind.
+    Kind(Kind),
+    /// An error code or a reason, whose page is in this program.
+    Code(String),
+}
+
+impl std::str::FromStr for What {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Ok(kind) = text.parse() {
+            return Ok(Self::Kind(kind));
+        }
+        let file = manifest::codes::ALL.iter().any(|page| page.code.eq_ignore_ascii_case(text));
+        let known = file || plan::codes::fault(text).is_some() || plan::codes::reason(text).is_some();
+        if known { Ok(Self::Code(text.to_owned())) } else { Err(format!("{text:?} is neither a kind nor an error code nor a reason")) }
+    }
 }
 
 /// `atoll logs`.

@@ -1,7 +1,7 @@
 //! `atoll doctor`: each line says what was looked at, how it is, and what to do.
 
-mod checks;
-mod facts;
+pub mod checks;
+pub mod facts;
 
 use model::v1alpha1::{Blueprint, Platform, PlatformSpec};
 use model::{Document, Typed};

@@ -4,19 +4,60 @@ use std::fmt::Write as _;
 
 use api::v1::Explanation;
 use jiff::Timestamp;
+use model::{Fault, Whose};
+use serde_json::{Value, json};
 
 use super::age;
-use super::args::Explain;
-use super::exit::Failure;
+use super::args::{Explain, What};
+use super::exit::{Exit, Failure};
+use super::faults;
 use super::output::{BOLD, GREEN, styled};
 use super::session::Session;
 use super::status::{condition_style, style};
 
-/// Says why something is as it is.
+/// Says why something is as it is, or what a code means.
 pub async fn explain(session: &Session, args: Explain) -> Result<(), Failure> {
-    let explanation = session.client.explain(args.kind, &args.name).await?;
-    session.output.result(&explanation, || text(&explanation, Timestamp::now()));
-    Ok(())
+    match (args.what, args.name) {
+        (What::Kind(kind), Some(name)) => {
+            let explanation = session.client.explain(kind, &name).await?;
+            session.output.result(&explanation, || text(&explanation, Timestamp::now()));
+            Ok(())
+        }
+        (What::Kind(kind), None) => {
+            let kind = kind.as_str().to_lowercase();
+            let fault = Fault::new(faults::USAGE, Whose::Caller, format!("which {kind}? Give its name")).next(format!("atoll explain {kind} NAME"));
+            Err(Failure::new(Exit::Usage, fault))
+        }
+        (What::Code(code), _) => {
+            let page = page(&code);
+            session.output.result(&page, || page_text(&page));
+            Ok(())
+        }
+    }
+}
+
+/// The page of a code or reason; the arguments take only those that have one.
+fn page(code: &str) -> Value {
+    let file = manifest::codes::ALL.iter().find(|page| page.code.eq_ignore_ascii_case(code));
+    if let Some(page) = file {
+        return json!({ "code": page.code, "title": page.title, "meaning": page.meaning, "fix": page.fix });
+    }
+    if let Some(page) = plan::codes::fault(code) {
+        return json!({ "code": page.code, "title": page.title, "meaning": page.meaning, "fix": page.fix });
+    }
+    plan::codes::reason(code).map_or(Value::Null, |page| json!({ "code": page.reason, "meaning": page.meaning, "next": page.next }))
+}
+
+fn page_text(page: &Value) -> String {
+    let part = |name: &str| page[name].as_str().filter(|text| !text.is_empty());
+    let title = part("title").map_or_else(String::new, |title| format!(": {title}"));
+    let mut text = format!("{}{title}\n", styled(BOLD, part("code").unwrap_or_default()));
+    for (name, label) in [("meaning", ""), ("fix", "what to do: "), ("next", "next: ")] {
+        if let Some(line) = part(name) {
+            let _ = writeln!(text, "  {label}{}", line.replace("{kind}", "KIND").replace("{name}", "NAME"));
+        }
+    }
+    text
 }
 
 fn text(explanation: &Explanation, now: Timestamp) -> String {

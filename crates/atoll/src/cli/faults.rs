@@ -1,4 +1,4 @@
-//! Codes of the command line's own faults; each has a page in `docs/errors/`.
+//! Codes of the command line's own faults; each has a page in `plan::codes`.
 
 /// Control cannot be reached.
 pub const UNREACHABLE: &str = "A0901";
@@ -24,3 +24,12 @@ pub const SHOWN_BEFORE: &str = "A0910";
 pub const NOT_UNDERSTOOD: &str = "A0911";
 /// A process of the platform was asked for where it cannot run.
 pub const NOT_HERE: &str = "A0912";
+/// The arguments do not go together.
+pub const USAGE: &str = "A0913";
+
+/// Every code of this file.
+#[cfg(test)]
+pub const ALL: [&str; 13] = [
+    UNREACHABLE, LOST, TIMED_OUT, INTERRUPTED, NOT_AGREED, PLAN_REFUSED, WORK_FAILED, MACHINE, OTHER_PLATFORM, SHOWN_BEFORE, NOT_UNDERSTOOD, NOT_HERE,
+    USAGE,
+];

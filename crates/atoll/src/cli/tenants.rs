@@ -126,16 +126,16 @@ async fn reveal(session: &Session, tenant: &DocumentName, seen: Option<DocumentN
         let fault = Fault::new(faults::SHOWN_BEFORE, Whose::State, "the administrator's password was shown before, or belongs to somebody else");
         fault.hint("the application's own 'lost password' sets a new one")
     };
-    let operation = match seen {
-        Some(seen) => Some(seen),
-        None => maker(session, tenant).await?,
-    };
-    let Some(operation) = operation.and_then(|name| OperationName::new(name.as_str()).ok()) else { return Ok(Err(shown_before())) };
-    match session.client.operation_reveal(&operation).await {
-        Ok(revealed) => Ok(Ok(revealed.values.into_iter().map(|(name, secret)| (name, secret.reveal().clone())).collect())),
-        Err(api::ClientError::Fault(refusal)) if refusal.status.is_client_error() => Ok(Err(shown_before())),
-        Err(error) => Err(error.into()),
+    // The one that was seen at work may be another than the one that made the tenant.
+    for made in [seen, maker(session, tenant).await?].into_iter().flatten() {
+        let Ok(operation) = OperationName::new(made.as_str()) else { continue };
+        match session.client.operation_reveal(&operation).await {
+            Ok(revealed) => return Ok(Ok(revealed.values.into_iter().map(|(name, secret)| (name, secret.reveal().clone())).collect())),
+            Err(api::ClientError::Fault(refusal)) if refusal.status.is_client_error() => {}
+            Err(error) => return Err(error.into()),
+        }
     }
+    Ok(Err(shown_before()))
 }
 
 /// The operation that made a tenant, where it was not seen at work.
