@@ -88,6 +88,7 @@ fn word(known: &mut Known, name: &str) -> Option<&'static str> {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
     use crate::cell::Writer;

@@ -33,7 +33,8 @@ pub(crate) async fn run(cell: Arc<Cell>) {
     tasks.spawn(probe::commits(cell.clone()));
     tasks.spawn(endpoint::keep(cell.clone()));
     tasks.spawn(progress(cell.clone()));
-    for node in cell.known().names() {
+    let nodes = cell.known().names();
+    for node in nodes {
         tasks.spawn(probe::node(cell.clone(), node));
     }
     let mut works: JoinSet<()> = JoinSet::new();
@@ -209,7 +210,8 @@ impl Drop for Busy {
 }
 
 fn all(cell: &Arc<Cell>, works: &mut JoinSet<()>, work: impl FnOnce(Arc<Cell>) -> Working) {
-    let busy = Busy::new(cell, cell.known().names());
+    let nodes = cell.known().names();
+    let busy = Busy::new(cell, nodes);
     let working = work(cell.clone());
     works.spawn(async move {
         let failed = working.await.err();

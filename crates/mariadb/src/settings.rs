@@ -46,8 +46,6 @@ collation_server = utf8mb4_unicode_ci
 default_storage_engine = InnoDB
 performance_schema = OFF
 local_infile = OFF
-secure_file_priv = NULL
-symbolic_links = OFF
 # Room for many schemas of few tables, within the node's memory.
 table_open_cache = 2000
 table_definition_cache = 4000

@@ -1,3 +1,4 @@
+#![allow(clippy::unwrap_used, reason = "tests")]
 //! What the unit tests of this crate share.
 
 use data::{ClusterOrder, NodeOrder};

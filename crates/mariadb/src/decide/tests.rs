@@ -1,3 +1,4 @@
+#![allow(clippy::unwrap_used, reason = "tests")]
 use super::*;
 use crate::folder::Record;
 use crate::sql::Status;
