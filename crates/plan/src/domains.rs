@@ -3,7 +3,7 @@
 //! A domain belongs to the tenant whose claim stands. Where none stands, the tenant that was created first wins, then the smaller name. A claim
 //! of a tenant that is gone, or that no longer wants the domain, is released. A removed tenant keeps its domains until its data is deleted.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -83,10 +83,14 @@ pub struct Ownership {
 pub fn decide(snapshot: &Snapshot) -> Ownership {
     let mut ownership = Ownership { release: releases(snapshot), ..Ownership::default() };
     let released: BTreeSet<&DocumentName> = ownership.release.iter().map(|release| &release.domain).collect();
-    let standing = |domain: &DomainName| {
-        let claim = snapshot.domains.get(&domain.document_name())?;
-        (!released.contains(&claim.metadata.name)).then_some(&claim.spec.tenant)
-    };
+    // Only looked up, never walked, so that its order reaches no decision.
+    let owners: HashMap<&str, &TenantName> = snapshot
+        .domains
+        .iter()
+        .filter(|(domain, _)| !released.contains(domain))
+        .map(|(domain, claim)| (domain.as_str(), &claim.spec.tenant))
+        .collect();
+    let standing = |domain: &DomainName| owners.get(domain.as_str()).copied();
     let winners = winners(snapshot, &standing);
     let mut tenants = BTreeMap::new();
     for (name, tenant) in &snapshot.tenants {

@@ -1,6 +1,8 @@
 //! What ships must pass its own rules: the blueprint and the example installation load without a fault, the lint has nothing against them, and
 //! a tenant's rendered settings hold whatever its title holds.
 
+#![expect(clippy::unwrap_used, reason = "tests")]
+
 use std::path::{Path, PathBuf};
 
 use model::v1alpha1::{Blueprint, Cell, Platform, Tenant};

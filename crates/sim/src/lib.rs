@@ -1,8 +1,11 @@
 //! Seeded worlds.
 //!
-//! Purpose: planning a platform of any size, timed and weighed ([`scale`]).
+//! Purpose: control on fakes of every port and a clock that does not wait, under faults, until it must have converged ([`world`]); planning a platform of
+//! any size, timed and weighed ([`scale`]).
 //! Invariants: everything is drawn from a seed, which every failure prints; the same seed gives the same run.
-//! Entry points: [`scale::measure`]; the binary `sim`.
+//! Entry points: [`world::run`], [`many::run`], [`scale::measure`]; the binary `sim`.
 
+pub mod many;
 pub mod random;
 pub mod scale;
+pub mod world;

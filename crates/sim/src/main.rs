@@ -1,10 +1,13 @@
-//! Runs seeded worlds: `sim scale` plans a platform of 1,000 cells and 200,000 tenants and one of a tenth.
+//! Runs seeded worlds: `sim worlds` many of them, `sim world` one, `sim scale` plans a platform of 1,000 cells and 200,000 tenants and one of a tenth.
 
 use std::io::Write as _;
+use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use sim::scale::{self, Size};
+use sim::{many, world};
 
 /// Seeded worlds of Atoll.
 #[derive(Debug, Parser)]
@@ -16,6 +19,21 @@ struct Options {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Runs many worlds; ends with status 1 when one does not hold.
+    Worlds {
+        /// How many.
+        #[arg(long, default_value_t = 1_000)]
+        seeds: u64,
+        /// The first seed.
+        #[arg(long, default_value_t = 1)]
+        from: u64,
+    },
+    /// Runs one world again.
+    World {
+        /// Its seed.
+        #[arg(long)]
+        seed: u64,
+    },
     /// Plans 1,000 cells and 200,000 tenants, and a tenth of that; prints seconds and memory of both.
     Scale {
         /// What everything is drawn from.
@@ -34,15 +52,20 @@ enum Command {
     },
 }
 
-fn main() -> Result<()> {
-    let text = match Options::parse().command {
+fn main() -> Result<ExitCode> {
+    let (text, holds) = match Options::parse().command {
+        Command::Worlds { seeds, from } => {
+            let many = many::run(from, seeds, Duration::MAX);
+            (many.to_string(), many.failures.is_empty())
+        }
+        Command::World { seed } => (format!("{:#?}", world::run(seed)?), true),
         Command::Scale { seed } => {
             let tenth = scale::measure_apart(scale::TENTH, seed)?;
             let full = scale::measure_apart(scale::FULL, seed)?;
-            scale::table(&tenth, &full)
+            (scale::table(&tenth, &full), true)
         }
-        Command::One { cells, tenants, seed } => serde_json::to_string(&scale::measure(Size { cells, tenants }, seed)?)?,
+        Command::One { cells, tenants, seed } => (serde_json::to_string(&scale::measure(Size { cells, tenants }, seed)?)?, true),
     };
     writeln!(std::io::stdout(), "{text}")?;
-    Ok(())
+    Ok(if holds { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

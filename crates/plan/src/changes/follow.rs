@@ -1,5 +1,7 @@
 //! What will follow from a plan, in sentences.
 
+use std::collections::BTreeSet;
+
 use model::v1alpha1::TenantState;
 use model::{DocumentName, Kind};
 
@@ -89,12 +91,11 @@ fn fields(change: &Change) -> String {
 
 /// What placement would say of the tenants of this plan.
 fn placements(after: &Snapshot, changes: &[Change], report: &mut Report) {
-    let concerned =
-        |name: &DocumentName| changes.iter().any(|change| change.kind == Kind::Tenant && change.name == *name && change.action != Action::Refused);
-    if !changes.iter().any(|change| change.kind == Kind::Tenant) {
+    let tenants = changes.iter().filter(|change| change.kind == Kind::Tenant && change.action != Action::Refused);
+    let concerned: BTreeSet<&DocumentName> = tenants.map(|change| &change.name).collect();
+    if concerned.is_empty() {
         return;
     }
     let lines = place::place(after).report().lines;
-    let named: std::collections::BTreeSet<&DocumentName> = changes.iter().map(|change| &change.name).collect();
-    report.lines.extend(lines.into_iter().filter(|line| named.contains(&line.name) && concerned(&line.name)));
+    report.lines.extend(lines.into_iter().filter(|line| concerned.contains(&line.name)));
 }

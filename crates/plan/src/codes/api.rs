@@ -55,4 +55,7 @@ faults! { API;
     UNREADABLE "A0217" Atoll, "a document that this release cannot read",
         "What stands in the store does not have the shape of this release, for instance after going back to an older one.",
         "run the release that wrote it, or restore a backup of the store: atoll doctor";
+    NOT_ALLOWED "A0218" Caller, "a caller who is not allowed",
+        "Over TCP the API is for operators who prove themselves twice: by a certificate of the platform's own authority and by a token.",
+        "send the token as `Authorization: Bearer TOKEN`, or use the unix socket on the machine itself";
 }

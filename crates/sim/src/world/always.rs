@@ -116,7 +116,14 @@ fn routes(world: &World, controls: &Controls) -> Result<()> {
     for record in table.records.iter().filter(|record| record.state == RouteState::Open) {
         let gates = states.iter().filter(|((cell, _), _)| *cell == record.cell);
         let known = gates.flat_map(|(_, state)| &state.tenants).any(|tenant| tenant.tenant == record.tenant && tenant.epoch == record.epoch);
-        ensure!(known, "{} is published open to tenant {} in cell {} at {}, and no gate there knows it", record.host, record.tenant, record.cell, record.epoch);
+        ensure!(
+            known,
+            "{} is published open to tenant {} in cell {} at {}, and no gate there knows it",
+            record.host,
+            record.tenant,
+            record.cell,
+            record.epoch
+        );
     }
     Ok(())
 }

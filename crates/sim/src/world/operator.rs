@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use engine::fake::Behaviour;
-use model::v1alpha1::{Blueprint, BlueprintSpec, Cell, CellSpec, Machine, MachineSpec, Platform, PlatformSpec, Scheduling, Tenant, TenantSpec, TenantState};
+use model::v1alpha1::{
+    Blueprint, BlueprintSpec, Cell, CellSpec, Machine, MachineSpec, Platform, PlatformSpec, Scheduling, Tenant, TenantSpec, TenantState,
+};
 use model::{CellName, DocumentName, DomainName, Resource, Span, TenantName, Typed};
 use serde_json::json;
 use store::{Compare, Key, Store as _, StoreError, Write};
@@ -57,7 +59,12 @@ impl Operator {
         let cells: Vec<CellName> = docs.snapshot.cells.keys().cloned().collect();
         match self.random.below(20) {
             0..=5 => self.add(world, &cells).await?,
-            6 | 7 => self.change(world, &tenants, |random, spec| spec.state = *random.pick(&[TenantState::Suspended, TenantState::Active, TenantState::Removed]).unwrap_or(&TenantState::Active)).await?,
+            6 | 7 => {
+                self.change(world, &tenants, |random, spec| {
+                    spec.state = *random.pick(&[TenantState::Suspended, TenantState::Active, TenantState::Removed]).unwrap_or(&TenantState::Active)
+                })
+                .await?
+            }
             8 => self.change(world, &tenants, |_, spec| spec.state = TenantState::Active).await?,
             9 => {
                 let domains = self.domains();
@@ -69,7 +76,12 @@ impl Operator {
                 }
             }
             11 if cells.len() < CELLS => self.open(world).await?,
-            12 => self.turn(world, &cells, |random, spec| spec.scheduling = *random.pick(&[Scheduling::Open, Scheduling::Closed, Scheduling::Draining]).unwrap_or(&Scheduling::Open)).await?,
+            12 => {
+                self.turn(world, &cells, |random, spec| {
+                    spec.scheduling = *random.pick(&[Scheduling::Open, Scheduling::Closed, Scheduling::Draining]).unwrap_or(&Scheduling::Open)
+                })
+                .await?
+            }
             13 => self.turn(world, &cells, |_, spec| spec.scheduling = Scheduling::Open).await?,
             14 => {
                 if let Some(cell) = self.random.pick(&cells) {
@@ -96,7 +108,8 @@ impl Operator {
 
     fn domains(&mut self) -> Vec<DomainName> {
         let count = self.random.between(1, 3);
-        let mut domains: Vec<DomainName> = (0..count).filter_map(|_| DomainName::new(format!("d{}.example", self.random.below(DOMAINS))).ok()).collect();
+        let mut domains: Vec<DomainName> =
+            (0..count).filter_map(|_| DomainName::new(format!("d{}.example", self.random.below(DOMAINS))).ok()).collect();
         domains.sort();
         domains.dedup();
         domains

@@ -1,0 +1,26 @@
+//! Worlds of many seeds. `SIM_SEEDS=5000` runs that many (from `SIM_FROM`, without a limit of time); by default as many as a minute holds.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use std::time::Duration;
+
+/// Worlds that a default run begins at most, and the time in which it begins them.
+const SEEDS: u64 = 300;
+const WITHIN: Duration = Duration::from_secs(55);
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().unwrap())
+}
+
+#[test]
+fn every_world_converges_and_holds_its_invariants() {
+    let (count, within) = number("SIM_SEEDS").map_or((SEEDS, WITHIN), |count| (count, Duration::MAX));
+    let many = sim::many::run(number("SIM_FROM").unwrap_or(1), count, within);
+    assert!(many.failures.is_empty(), "{many}");
+    assert!(many.held >= 10, "only {} worlds were begun in {WITHIN:?}", many.held);
+    assert!(many.sum.operations > many.held, "the worlds are too tame: {many}");
+}
+
+#[test]
+fn one_seed_gives_one_run() {
+    assert_eq!(sim::world::run(7).unwrap(), sim::world::run(7).unwrap());
+}
