@@ -49,4 +49,5 @@ codes! {
     TOO_LARGE 413;
     DEFECT 500;
     UNREADABLE 500;
+    NOT_ALLOWED 401;
 }

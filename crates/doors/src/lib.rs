@@ -4,7 +4,7 @@
 //! documents say; it decides nothing about cells and tenants itself (that is `plan`'s) and acts on nothing (that is control's).
 //! Invariants: nothing is written without the compares of what it was decided on; a plan is applied as it was shown or not at all; status codes are
 //! chosen here and nowhere else; sealed secrets are never answered, opened ones exactly once; who asks is known by the kernel's word, not by theirs.
-//! Entry points: [`Doors::new`], [`serve`]. Status and explanations are the pure functions of [`status`] and [`explain`].
+//! Entry points: [`Doors::new`], [`serve`], [`serve_tcp`]. Status and explanations are the pure functions of [`status`] and [`explain`].
 
 pub mod codes;
 mod documents;
@@ -17,6 +17,7 @@ mod reveal;
 mod router;
 mod server;
 pub mod status;
+mod tcp;
 mod wire;
 mod wishes;
 
@@ -31,6 +32,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use mirror::State;
 pub use server::{Options, ServeError, serve};
+pub use tcp::{TcpDoor, serve_tcp};
 
 /// Control's finalizer on tenants: their data goes before their document does.
 pub const TENANT_FINALIZER: &str = "atoll.dev/tenant";

@@ -10,7 +10,7 @@ use model::{DocumentName, Kind};
 
 use crate::refusal::Refusal;
 use crate::wire::{Json, KindAndName};
-use crate::{Doors, codes, documents, explain, logs, plans, reveal, server::Peer, status, wishes};
+use crate::{Doors, codes, documents, explain, logs, plans, reveal, server::caller, status, wishes};
 
 /// Most bytes of a plan's documents, and of any other body.
 const PLAN_BYTES: usize = 256 << 20;
@@ -89,7 +89,7 @@ async fn audit(request: Request, next: Next) -> Response {
     if request.method().is_safe() {
         return next.run(request).await;
     }
-    let peer = request.extensions().get::<axum::extract::ConnectInfo<Peer>>().map_or_else(String::new, |info| info.0.to_string());
+    let peer = caller(&request);
     let plain = |c: char| c.is_ascii_alphanumeric() || ":-_.@/".contains(c);
     let by = request.headers().get(REQUESTED_BY).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let by: String = by.chars().filter(|c| plain(*c)).take(100).collect();

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use axum::extract::connect_info::Connected;
+use axum::extract::{ConnectInfo, Request};
 use axum::serve::IncomingStream;
 use tokio::net::{UnixListener, UnixStream};
 use tokio_util::sync::CancellationToken;
@@ -36,6 +37,15 @@ pub enum ServeError {
         #[source]
         source: io::Error,
     },
+    /// The address cannot be served.
+    #[error("cannot serve {listen}")]
+    Tcp {
+        /// The address.
+        listen: std::net::SocketAddr,
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
     /// Another process answers there.
     #[error("another control answers at {}", socket.display())]
     InUse {
@@ -50,12 +60,15 @@ pub(crate) struct Peer {
     uid: Option<u32>,
 }
 
-impl std::fmt::Display for Peer {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.uid {
-            Some(uid) => write!(f, "uid:{uid}"),
-            None => f.write_str("uid:unknown"),
-        }
+/// The caller of a request: a user of this machine, or whoever the certificate names.
+pub(crate) fn caller(request: &Request) -> String {
+    let extensions = request.extensions();
+    if let Some(role) = extensions.get::<identity::Role>() {
+        return role.to_string();
+    }
+    match extensions.get::<ConnectInfo<Peer>>().and_then(|info| info.0.uid) {
+        Some(uid) => format!("uid:{uid}"),
+        None => "unknown".to_owned(),
     }
 }
 

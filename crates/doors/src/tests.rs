@@ -1,5 +1,6 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod tcp;
 mod told;
 mod wire;
 mod wishes;
@@ -98,6 +99,7 @@ struct House {
     engine: Arc<Told>,
     /// Seconds that the clock is ahead.
     ahead: Arc<AtomicI64>,
+    doors: Doors,
     client: Client,
     stop: CancellationToken,
     serving: JoinHandle<Result<(), crate::ServeError>>,
@@ -117,12 +119,12 @@ impl House {
         let platform = "atoll".parse().unwrap();
         let doors = Doors::new(store.shared(), engine.clone(), Arc::new(Backwards), platform).clock(clock);
         let stop = CancellationToken::new();
-        let serving = tokio::spawn(serve(Options { socket: socket.clone() }, doors, stop.clone()));
+        let serving = tokio::spawn(serve(Options { socket: socket.clone() }, doors.clone(), stop.clone()));
         while !socket.exists() {
             tokio::task::yield_now().await;
         }
         let client = Client::unix(&socket, "test:doors");
-        Self { _folder: folder, socket, store, engine, ahead, client, stop, serving }
+        Self { _folder: folder, socket, store, engine, ahead, doors, client, stop, serving }
     }
 
     async fn plan(&self, text: &str) -> PlanAnswer {

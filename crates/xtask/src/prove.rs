@@ -15,7 +15,10 @@ pub fn run(name: &str, rest: &[String]) -> anyhow::Result<Vec<String>> {
         if names.len() > 1 {
             say(&format!("== {name}"));
         }
-        let status = Command::new(&proofs).arg(name).args(rest).current_dir(root()?).status().context("starting the proof")?;
+        // The binary just built is the one that is proved, wherever cargo puts it.
+        let atoll = std::env::var_os("ATOLL_BIN").unwrap_or_else(|| proofs.with_file_name("atoll").into());
+        let mut proof = Command::new(&proofs);
+        let status = proof.arg(name).args(rest).env("ATOLL_BIN", atoll).current_dir(root()?).status().context("starting the proof")?;
         if !status.success() {
             failed.push(format!("proof {name} failed ({status})"));
         }
