@@ -1,5 +1,7 @@
 //! The images of `blueprints/wordpress` by themselves: what they promise to the rest of the platform, tried with one database node and no gates.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
 #[path = "wordpress/world.rs"]
 mod world;
 

@@ -5,8 +5,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::json;
 use testkit::{Docker, Guard, free_subnet, prefix};
@@ -183,13 +182,9 @@ impl World {
         self.sql(&format!("{first} KILL CONNECTION {id}"));
     }
 
-    #[expect(clippy::unused_self, reason = "reads as the world's own")]
     fn wait_for(&self, what: &str, mut there: impl FnMut() -> bool) {
-        let deadline = Instant::now() + Duration::from_secs(90);
-        while !there() {
-            assert!(Instant::now() < deadline, "{what} was not there within 90 s");
-            sleep(Duration::from_millis(100));
-        }
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(testkit::wait_until(&format!("{}: {what}", self.prefix), Duration::from_secs(90), || there().then_some(())));
     }
 }
 
