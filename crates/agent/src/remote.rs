@@ -18,6 +18,26 @@ const SHORT: Duration = Duration::from_secs(5);
 /// Time for a call that works on the database.
 const LONG: Duration = Duration::from_secs(60);
 
+/// Agents of many machines, for a caller with one identity.
+#[derive(Clone)]
+pub struct Agents(HttpsClient);
+
+impl Agents {
+    /// Agents that trust the identity of this folder.
+    ///
+    /// # Errors
+    /// [`IdentityError`] when the folder holds no usable identity.
+    pub fn new(identity: &Path) -> Result<Self, IdentityError> {
+        Ok(Self(HttpsClient::new(identity)?))
+    }
+
+    /// The agent of a machine at an address. Nothing is dialled yet.
+    #[must_use]
+    pub fn at(&self, machine: &MachineName, address: SocketAddr) -> RemoteData {
+        RemoteData { https: self.0.clone(), address, agent: Role::Agent(machine.clone()) }
+    }
+}
+
 /// An agent, dialled anew for each call.
 pub struct RemoteData {
     https: HttpsClient,
@@ -26,14 +46,6 @@ pub struct RemoteData {
 }
 
 impl RemoteData {
-    /// The agent of a machine at an address, for a caller with the identity of this folder.
-    ///
-    /// # Errors
-    /// [`IdentityError`] when the folder holds no usable identity.
-    pub fn new(machine: &MachineName, address: SocketAddr, identity: &Path) -> Result<Self, IdentityError> {
-        Ok(Self { https: HttpsClient::new(identity)?, address, agent: Role::Agent(machine.clone()) })
-    }
-
     async fn call<T: DeserializeOwned>(&self, method: Method, path: String, body: &(impl Serialize + Sync), within: Duration) -> Result<T, DataError> {
         let refused = |message: String| DataError::Refused { reason: "WireShape".to_owned(), message };
         let body = if method == Method::GET { Bytes::new() } else { serde_json::to_vec(body).map_err(|e| refused(e.to_string()))?.into() };

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use agent::{RemoteData, serve};
+use agent::{Agents, RemoteData, serve};
 use data::conformance::{CASES, Subject};
 use data::fake::FakeData;
 use data::{ClusterOrder, Data as _, DataError, NodeOrder};
@@ -69,7 +69,7 @@ impl Place {
     }
 
     fn remote(&self, role: &str) -> RemoteData {
-        RemoteData::new(&machine(), self.address, &self.path(role)).unwrap()
+        Agents::new(&self.path(role)).unwrap().at(&machine(), self.address)
     }
 }
 

@@ -1,5 +1,25 @@
-//! The one binary of the platform.
+//! The one binary of the platform: its command line and all its processes.
 
+mod cli;
 mod platform;
+mod roles;
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use cli::{Cli, Command};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match cli.command {
+        Command::Role(role) => roles::run(role, cli.global.state),
+        _ => match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+            Ok(runtime) => runtime.block_on(cli::run(cli)),
+            Err(error) => {
+                anstream::eprintln!("error: no threads can be started: {error}");
+                ExitCode::FAILURE
+            }
+        },
+    }
+}

@@ -1,0 +1,83 @@
+//! Control: the store, the engine, agents and gates tied to the service that decides; its two servers, for people (unix socket) and for edges (mutual TLS).
+
+mod gates;
+mod host;
+mod keys;
+mod machines;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use control::{Control, Folders, Ports};
+use doors::Doors;
+use engine_docker::DockerEngine;
+use identity::{Ca, Role, Sealer};
+use jiff::Timestamp;
+use model::MachineName;
+use store_sqlite::SqliteStore;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::platform::{Layout, identities};
+
+/// How often certificates are looked at; they are renewed days before they end.
+const RENEW_EVERY: Duration = Duration::from_secs(3600);
+
+/// Runs until it is told to stop, or until another control took over.
+pub async fn run(state: &Path, docker: &Path, stop: CancellationToken) -> Result<()> {
+    let layout = Layout::open(state)?;
+    identities::ensure(&layout, Timestamp::now())?;
+    let store: store::SharedStore = Arc::new(SqliteStore::open(layout.store())?);
+    let engine = engine_docker::Options { platform: layout.platform.clone(), state: layout.root.clone(), socket: docker.to_owned() };
+    let engine: engine::SharedEngine = Arc::new(DockerEngine::connect(engine).await?);
+    let sealer = Sealer::create_or_open(&layout.master_key())?;
+    let ca = Ca::create_or_open(&layout.authority(), &layout.platform, Timestamp::now())?;
+    let own = layout.identity("control");
+    let keys = Arc::new(keys::Keys { sealer, ca, state: layout.root.clone() });
+    let ports = Ports {
+        store: store.clone(),
+        engine: engine.clone(),
+        machines: Arc::new(machines::Agents::new(&own)?),
+        gates: Arc::new(gates::Gates::new(&own)?),
+        keys: keys.clone(),
+        files: Arc::new(Folders::new(&layout.root)),
+        hosts: Arc::new(host::KernelRoutes),
+        clock: Arc::new(Timestamp::now),
+    };
+    let machine = MachineName::new(identities::MACHINE).context("the machine's name")?;
+    let options = control::Options::new(layout.platform.clone(), &layout.root).on(machine, Layout::local(layout.ports.agent));
+    let control = Arc::new(Control::new(ports, options));
+    let feed = tokio::spawn(serve_feed(layout.clone(), control::router(control.feed()), stop.clone()));
+    let active = control.clone();
+    let people = Doors::new(store, engine, keys, layout.platform.clone()).active(move || active.active());
+    let doors = tokio::spawn(doors::serve(doors::Options { socket: layout.api_socket() }, people, stop.clone()));
+    let renewal = tokio::spawn(renew(layout, stop.clone()));
+    let ended = control.run(stop.clone()).await;
+    stop.cancel();
+    feed.await.context("the route feed's server")??;
+    doors.await.context("the API's server")??;
+    renewal.await.context("the renewal of certificates")?;
+    Ok(ended?)
+}
+
+/// The route feed, for edges only.
+async fn serve_feed(layout: Layout, router: axum::Router, stop: CancellationToken) -> Result<()> {
+    let address = Layout::local(layout.ports.feed);
+    let listener = TcpListener::bind(address).await.with_context(|| format!("the route feed cannot listen on {address}"))?;
+    let tls = identity::tls::server_config(&layout.identity("control"))?;
+    identity::serve(listener, tls, router, |role| matches!(role, Role::Edge(_)), stop).await;
+    Ok(())
+}
+
+/// Renews certificates of our parts; gates' are renewed by their reconciler.
+async fn renew(layout: Layout, stop: CancellationToken) {
+    while stop.run_until_cancelled(tokio::time::sleep(RENEW_EVERY)).await.is_some() {
+        match identities::ensure(&layout, Timestamp::now()) {
+            Ok(0) => {}
+            Ok(written) => tracing::info!(written, "certificates were renewed"),
+            Err(error) => tracing::warn!(error = format!("{error:#}"), "certificates could not be renewed"),
+        }
+    }
+}

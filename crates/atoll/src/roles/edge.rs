@@ -1,0 +1,24 @@
+//! Edge: routes visitors to cells by the last good routes, with control or without.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use anyhow::Result;
+use tokio_util::sync::CancellationToken;
+
+use crate::platform::Layout;
+
+/// Runs until it is told to stop, or until the next edge has taken its sockets and its visitors are served.
+pub async fn run(state: &Path, listen: SocketAddr, name: String, stop: CancellationToken) -> Result<()> {
+    let layout = Layout::open(state)?;
+    let options = edge::Options {
+        name,
+        listen,
+        admin: Layout::local(layout.ports.edge_admin),
+        state: layout.edge(),
+        identity: layout.identity("edge"),
+        feed: Layout::local(layout.ports.feed),
+        workers: 0,
+    };
+    Ok(edge::run(options, stop).await?)
+}

@@ -1,0 +1,117 @@
+//! The processes of a platform: each a role of this one binary, started inside a container by `atoll up`, by control (gates) or by a person who debugs.
+//!
+//! Purpose: tie drivers to services, and nothing else.
+//! Invariants: logs go to standard error as JSON lines; SIGTERM and SIGINT stop a role gracefully; a role that cannot start says why and ends with a failure, so
+//! that the engine starts it again.
+//! Entry points: [`Role`], [`run`].
+
+mod agent;
+mod control;
+mod edge;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result};
+use clap::Subcommand;
+use model::{CellName, GateName};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+/// Which process to be.
+#[derive(Debug, Subcommand)]
+pub enum Role {
+    /// Decides and orders: API, store, planner, reconcilers, operations.
+    #[command(hide = true)]
+    Control {
+        /// Socket of the engine.
+        #[arg(long, default_value = "/var/run/docker.sock")]
+        docker: PathBuf,
+    },
+    /// Keeps the database nodes of this machine.
+    #[command(hide = true)]
+    Agent {
+        /// Socket of the engine.
+        #[arg(long, default_value = "/var/run/docker.sock")]
+        docker: PathBuf,
+    },
+    /// Routes visitors to cells.
+    #[command(hide = true)]
+    Edge {
+        /// Public address and port.
+        #[arg(long)]
+        listen: SocketAddr,
+        /// Name of this process among edges that replace one another.
+        #[arg(long)]
+        name: String,
+    },
+    /// Is a cell's door. Its `--state` is a folder of its own.
+    #[command(hide = true)]
+    Gate {
+        /// Folder of its certificate.
+        #[arg(long)]
+        identity: PathBuf,
+        /// Its cell.
+        #[arg(long)]
+        cell: CellName,
+        /// Its name.
+        #[arg(long)]
+        name: GateName,
+        /// Where edges send requests.
+        #[arg(long, default_value = "0.0.0.0:8080")]
+        entry: SocketAddr,
+        /// Where control pushes state.
+        #[arg(long, default_value = "0.0.0.0:9443")]
+        admin: SocketAddr,
+    },
+}
+
+/// Runs a role until it is told to stop.
+pub fn run(role: Role, state: PathBuf) -> ExitCode {
+    log();
+    match block_on(role, state) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(error = format!("{error:#}"), "this role cannot go on");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn block_on(role: Role, state: PathBuf) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no runtime")?;
+    runtime.block_on(async {
+        let stop = CancellationToken::new();
+        tokio::spawn(stop_on_signal(stop.clone())).await.context("signals cannot be heard")??;
+        match role {
+            Role::Control { docker } => control::run(&state, &docker, stop).await,
+            Role::Agent { docker } => agent::run(&state, &docker, stop).await,
+            Role::Edge { listen, name } => edge::run(&state, listen, name, stop).await,
+            Role::Gate { identity, cell, name, entry, admin } => {
+                Ok(gate::run(gate::Options { cell, name, state, identity, entry, admin }, stop).await?)
+            }
+        }
+    })
+}
+
+/// Hears SIGTERM and SIGINT from now on.
+async fn stop_on_signal(stop: CancellationToken) -> Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut term = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = term.recv() => tracing::info!("asked to stop"),
+            _ = interrupt.recv() => tracing::info!("interrupted"),
+        }
+        stop.cancel();
+    });
+    Ok(())
+}
+
+/// JSON lines on standard error; `ATOLL_LOG` sets what is told, for instance `info,control=debug`.
+fn log() {
+    let filter = EnvFilter::try_from_env("ATOLL_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().json().flatten_event(true).with_env_filter(filter).with_writer(std::io::stderr).init();
+}
