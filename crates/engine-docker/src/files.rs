@@ -103,13 +103,14 @@ pub(crate) fn remove_folder(path: &Path) -> Result<(), EngineError> {
     }
 }
 
-/// Makes the host's end of mounts where it is missing, owned by the instance's user.
+/// Makes the host's end of mounts where it is missing, owned by the instance's user. Others may pass through and not list it: services of one cell
+/// with users of their own share a folder (one writes uploads, another serves them), and what is private inside says so by its own mode.
 pub(crate) fn make_mounts(mounts: &[Mount], user: u32) -> Result<(), EngineError> {
     for mount in mounts {
         if mount.host.exists() {
             continue;
         }
-        fs::create_dir_all(&mount.host).and_then(|()| own(&mount.host, user, 0o750)).map_err(|error| failed(&mount.host, &error))?;
+        fs::create_dir_all(&mount.host).and_then(|()| own(&mount.host, user, 0o751)).map_err(|error| failed(&mount.host, &error))?;
     }
     Ok(())
 }
