@@ -1,5 +1,4 @@
 //! The data port's contract on a real cluster.
-#![expect(clippy::unwrap_used, clippy::tests_outside_test_module, reason = "tests")]
 #![allow(dead_code, reason = "the support is shared")]
 
 mod support;
