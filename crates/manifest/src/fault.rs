@@ -28,17 +28,17 @@ pub struct FileFault {
     pub path: String,
     /// The offending value as it stands in the file, shortened.
     pub value: Option<String>,
-    /// What is wrong, without the place.
-    pub fault: Fault,
+    /// What is wrong, without the place. Boxed, so that a result stays small.
+    pub fault: Box<Fault>,
 }
 
 impl FileFault {
     pub(crate) fn new(file: &str, at: Option<Position>, code: &'static str, message: impl Into<String>) -> Self {
-        Self { file: file.to_owned(), at, path: String::new(), value: None, fault: Fault::new(code, Whose::Caller, message) }
+        Self { file: file.to_owned(), at, path: String::new(), value: None, fault: Box::new(Fault::new(code, Whose::Caller, message)) }
     }
 
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.fault = self.fault.hint(hint);
+        self.fault.hint = Some(hint.into());
         self
     }
 
@@ -55,7 +55,7 @@ impl FileFault {
     #[must_use]
     pub fn into_fault(self) -> Fault {
         let message = format!("{}: {}", self.place(), self.sentence());
-        Fault { message, ..self.fault }
+        Fault { message, ..*self.fault }
     }
 
     fn sentence(&self) -> String {

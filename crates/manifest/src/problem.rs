@@ -160,7 +160,7 @@ fn closest<'k>(given: &str, known: &[&'k str]) -> Option<&'k str> {
     let plain = |text: &str| text.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect::<String>();
     let given = plain(&shorten(given));
     let distance = |word: &&'k str| (strsim::damerau_levenshtein(&given, &plain(word)), *word);
-    let (distance, word) = known.iter().map(|word| distance(word)).min()?;
+    let (distance, word) = known.iter().map(distance).min()?;
     let most = if given.chars().count() < 5 { 1 } else { 2.max(given.chars().count() / 4) };
     (distance <= most).then_some(word)
 }
