@@ -122,7 +122,7 @@ async fn take(world: &World, tenant: &Typed<Tenant>, name: &CellName, mine: &Ten
     status.conditions.set("Placed", ConditionStatus::True, "Placed", why, generation, now);
     status.conditions.set("DomainsOwned", ConditionStatus::True, "AsWanted", "", generation, now);
     for condition in ["Installed", "Ready"] {
-        status.conditions.set(condition, ConditionStatus::False, "Installing", "its site is being made", generation, now);
+        status.conditions.set(condition, ConditionStatus::False, "Working", "its site is being made", generation, now);
     }
     let parameters = json!(verbs::Create { cell: name.clone(), epoch: status.epoch, schema });
     let begin = Begin { verb: Verb::TenantCreate, parameters, requested_by: "reconciler:placement".to_owned(), compares, writes };
@@ -215,9 +215,9 @@ fn wish(known: &Known, tenant: &Arc<Typed<Tenant>>, mine: Option<&TenantDomains>
         return (useless && open).then(|| Wish::Cancel(Box::new(Typed::clone(operation))));
     }
     let (from, schema) = (status.serving?, status.schema.clone()?);
-    if from == TenantState::Removed && wanted == TenantState::Removed {
-        let due = status.purge_at.is_some_and(|at| at <= now);
-        return due.then(|| Wish::Begin(Verb::TenantPurge, json!(verbs::Purge { cell, schema })));
+    let due = status.purge_at.is_some_and(|at| at <= now);
+    if from == TenantState::Removed && wanted == TenantState::Removed && due {
+        return Some(Wish::Begin(Verb::TenantPurge, json!(verbs::Purge { cell, schema })));
     }
     if from != wanted && !refused(tenant, "ServedAsWanted") {
         return Some(match wanted {

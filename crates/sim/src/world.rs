@@ -32,7 +32,7 @@ use always::Memory;
 use controls::Controls;
 
 /// How often what must always hold is looked at.
-const LOOK: Duration = Duration::from_millis(250);
+const LOOK: Duration = Duration::from_millis(100);
 /// Longest time in which a world at rest must have converged.
 const REST: Duration = Duration::from_secs(1_800);
 /// A world has converged when nothing was written for so long.

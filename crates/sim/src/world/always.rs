@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Result, bail, ensure};
 use model::v1alpha1::OperationState;
-use model::{CellName, Epoch, Kind, TenantName};
+use model::{CellName, Epoch, Generation, Kind, Revision, TenantName};
 use routes::{GateTenantState, RouteState};
 
 use super::docs::Docs;
@@ -15,16 +15,24 @@ use super::{World, controls::Controls};
 pub struct Memory {
     /// Highest epoch of each tenant, by uid.
     epochs: BTreeMap<String, Epoch>,
-    /// How often was looked.
+    /// Where store, gates and routes stood at the last look.
+    stood: Option<(Revision, u64, Option<Generation>)>,
+    /// How often something had changed when it was looked at.
     pub looks: u64,
 }
 
 impl Memory {
-    /// Looks once.
+    /// Looks once; nothing that is looked at can have changed without one of these numbers.
     ///
     /// # Errors
     /// The invariant that does not hold.
     pub fn look(&mut self, world: &World, controls: &Controls) -> Result<()> {
+        let published = controls.active().and_then(|control| control.feed().stands()).map(|(generation, _)| generation);
+        let stands = Some((world.store.head(), world.gates.pushes(), published));
+        if self.stood == stands {
+            return Ok(());
+        }
+        self.stood = stands;
         self.looks += 1;
         let docs = Docs::read(&world.store)?;
         room(&docs)?;

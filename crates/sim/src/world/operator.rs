@@ -16,7 +16,7 @@ use super::docs::Docs;
 use crate::random::Random;
 
 /// How long removed tenants' data is kept in these worlds.
-pub const GRACE: Duration = Duration::from_secs(6 * 3600);
+pub const GRACE: Duration = Duration::from_secs(20 * 60);
 /// Most cells that stand at once.
 const CELLS: usize = 4;
 /// Domains that tenants want; few, so that they meet.
