@@ -1,4 +1,5 @@
 //! What the tests of all parts share: small platforms made of plain data.
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 use jiff::{Timestamp, ToSpan};
 use model::v1alpha1::{

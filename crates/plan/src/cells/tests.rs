@@ -1,4 +1,5 @@
 //! Tests of networks, machines, sums and due cells.
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,5 @@
 //! Tests of change plans.
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 use model::v1alpha1::{Allocation, TenantState};
 use model::{Document, Kind, Revision};

@@ -1,4 +1,5 @@
 //! Tests of the lint: one wrong value each, and the code that it must give.
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 use model::v1alpha1::{CellSpec, MachineSpec, PlatformSpec, Scheduling};
 use serde_json::{Value, json};

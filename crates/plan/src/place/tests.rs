@@ -1,4 +1,5 @@
 //! Tests of placement: each rule by example, and all of them against a plain reference by generated platforms.
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::collections::BTreeMap;
 

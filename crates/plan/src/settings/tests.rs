@@ -1,4 +1,5 @@
 //! Tests of settings files.
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::collections::BTreeMap;
 
