@@ -221,15 +221,17 @@ pub fn steady(text: &str, folder: &str) -> String {
     let mut out = String::new();
     let mut word = String::new();
     let flush = |word: &mut String, out: &mut String| {
-        let time = word.len() >= 20 && word.starts_with("20") && word.contains('T') && word.trim_end_matches('.').ends_with('Z');
-        let hash = word.len() >= 12 && word.bytes().all(|b| b.is_ascii_hexdigit()) && word.bytes().any(|b| b.is_ascii_digit());
+        let bare = word.trim_end_matches(['.', ':']);
+        let time = bare.len() >= 20 && bare.starts_with("20") && bare.contains('T') && bare.ends_with('Z');
+        let hash = bare.len() >= 12 && bare.bytes().all(|b| b.is_ascii_hexdigit()) && bare.bytes().any(|b| b.is_ascii_digit());
         out.push_str(if time {
             "TIME"
         } else if hash {
             "HASH"
         } else {
-            word
+            bare
         });
+        out.push_str(&word[bare.len()..]);
         word.clear();
     };
     for c in text.chars() {

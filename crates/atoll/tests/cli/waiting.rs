@@ -31,13 +31,13 @@ fn control(house: &std::sync::Arc<House>, end: End) -> JoinHandle<()> {
     tokio::spawn(async move {
         let from = house.store.list(Kind::Tenant, ListOptions::default()).await.unwrap().revision;
         let mut watch = house.store.watch(Some(Kind::Tenant), from).await.unwrap();
-        let mut seen = 0;
+        let mut seen = std::collections::BTreeMap::new();
         while let Ok(event) = watch.next().await {
             let Event::Put(tenant) = event else { continue };
-            if tenant.metadata.generation.0 > seen {
-                seen = tenant.metadata.generation.0;
+            let (name, generation) = (tenant.metadata.name.to_string(), tenant.metadata.generation.0);
+            if seen.insert(name.clone(), generation) != Some(generation) {
                 let state = tenant.spec["state"].as_str().unwrap_or("Active").to_owned();
-                act(&house, tenant.metadata.name.as_str(), seen, &state, end).await;
+                act(&house, &name, generation, &state, end).await;
             }
         }
     })
