@@ -62,7 +62,7 @@ fn rolls(operation: Option<&Arc<Typed<Operation>>>, to: &DocumentName) -> bool {
 
 /// The agent that holds a cell's data.
 pub fn agent(world: &World, cell: &CellName, machine: Option<&model::MachineName>) -> Result<SharedData, DataError> {
-    let refuse = |message: String| DataError::Refused { reason: "MachineUnknown".to_owned(), message };
+    let refuse = |message: String| DataError::Refused { reason: "NoMachine".to_owned(), message };
     let machine = machine.ok_or_else(|| refuse(format!("no machine is chosen for the data of {cell}")))?;
     let address: Option<SocketAddr> = world.view.read(|known| known.snapshot.machines.get(machine).map(|machine| machine.spec.agent));
     let address = address.ok_or_else(|| refuse(format!("machine {machine} is not known")))?;

@@ -69,12 +69,12 @@ impl Files for Folders {
 /// Runs file work where it may block.
 async fn blocking(work: impl FnOnce() -> Result<(), PortError> + Send + 'static) -> Result<(), PortError> {
     let done = tokio::task::spawn_blocking(work).await;
-    done.unwrap_or_else(|error| Err(PortError::new("FilesFailed", format!("file work ended by itself: {error}"))))
+    done.unwrap_or_else(|error| Err(PortError::new("SettingsFailed", format!("file work ended by itself: {error}"))))
 }
 
 fn failed<'a>(what: &'a str, path: &'a Path) -> impl FnOnce(std::io::Error) -> PortError + 'a {
     move |error| {
-        let reason = if error.kind() == ErrorKind::StorageFull { "DiskFull" } else { "FilesFailed" };
+        let reason = if error.kind() == ErrorKind::StorageFull { "DiskFull" } else { "SettingsFailed" };
         PortError::new(reason, format!("{} cannot be {what}: {error}", path.display()))
     }
 }
@@ -96,7 +96,7 @@ fn write_all(folder: &Path, files: &BTreeMap<String, String>, owner: u32) -> Res
     for (path, content) in files {
         let relative = Path::new(path);
         if !relative.components().all(|part| matches!(part, Component::Normal(_))) {
-            return Err(PortError::new("TemplateInvalid", format!("settings path {path:?} leaves the tenant's folder")));
+            return Err(PortError::new("SettingsFailed", format!("settings path {path:?} leaves the tenant's folder")));
         }
         let target = folder.join(relative);
         for parent in relative.ancestors().skip(1).filter(|parent| !parent.as_os_str().is_empty()) {

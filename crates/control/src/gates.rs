@@ -204,7 +204,7 @@ pub async fn tell(world: &World, cell: &CellName) -> Result<(), StepError> {
     let failures = message.targets.iter().zip(answers).filter_map(|(target, answer)| Some(format!("{}: {}", target.gate, answer.err()?)));
     let failures: Vec<String> = failures.collect();
     let words = if failures.is_empty() { "no gate is ready".to_owned() } else { failures.join("; ") };
-    Err(StepError::wait("GatesNotTold", format!("gates of {cell} do not know it yet: {words}"), world.options.look_busy))
+    Err(StepError::wait("WaitingForGates", format!("gates of {cell} do not know it yet: {words}"), world.options.look_busy))
 }
 
 /// Instances that leave and that every ready gate has let go.

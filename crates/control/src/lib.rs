@@ -31,3 +31,6 @@ pub use feed::{EdgeStand, RouteFeed, router};
 pub use folders::Folders;
 pub use options::{LocalMachine, Options};
 pub use ports::{Files, GateError, GateTarget, Gates, HostRoutes, Keys, Machines, PortError, Ports};
+
+#[cfg(test)]
+mod tests;

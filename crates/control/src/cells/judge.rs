@@ -142,10 +142,10 @@ fn gates(facts: &Facts<'_>) -> Verdict {
         return Verdict::no(rollout.reason.as_str(), rollout.message.clone());
     }
     if let Some(gate) = facts.gates.iter().find(|gate| !gate.ready) {
-        return Verdict::no("GateNotReady", format!("{} is not ready", gate.name));
+        return Verdict::no("NotReady", format!("{} is not ready", gate.name));
     }
     match facts.gates.iter().find_map(|gate| gate.trouble.as_ref().map(|trouble| (&gate.name, trouble))) {
-        Some((gate, trouble)) => Verdict::no("GatesNotTold", format!("{gate} does not know the latest state: {trouble}")),
+        Some((gate, trouble)) => Verdict::no("WaitingForGates", format!("{gate} does not know the latest state: {trouble}")),
         None => Verdict::yes(),
     }
 }
@@ -171,7 +171,7 @@ fn database(facts: &Facts<'_>) -> (Verdict, Verdict) {
             let (reason, message) = words(error);
             return both(no, &reason, &message);
         }
-        None => return both(unknown, "NotObserved", "the cluster was not observed yet"),
+        None => return both(unknown, "Starting", "the cluster was not observed yet"),
     };
     let reason = report.reason.clone().unwrap_or_else(|| format!("{:?}", report.state));
     let message = report.message.clone().unwrap_or_default();
@@ -254,7 +254,7 @@ fn drained(facts: &Facts<'_>, status: &CellStatus, spec: &CellSpec) -> Option<Ve
     if status.tenants == 0 {
         return Some(Verdict::yes());
     }
-    Some(Verdict::no("TenantsCannotLeave", cannot_leave(facts.cell, status.tenants, &facts.tenants)))
+    Some(Verdict::no("TenantsStay", cannot_leave(facts.cell, status.tenants, &facts.tenants)))
 }
 
 /// The sentence that says which tenants keep a cell from being emptied.

@@ -58,7 +58,7 @@ fn wish(known: &Known, name: &CellName, cell: &Typed<Cell>, routes: &[Ipv4Net]) 
         }
         let some: Vec<_> = known.by_cell.get(name).into_iter().flatten().take(5).cloned().collect();
         let message = super::judge::cannot_leave(name, u32::try_from(tenants).unwrap_or(u32::MAX), &some);
-        return Some(Wish::Say { condition: "Closing", reason: "TenantsCannotLeave".to_owned(), message });
+        return Some(Wish::Say { condition: "Closing", reason: "TenantsStay".to_owned(), message });
     }
     let Some(_) = &cell.status.allocation else { return open(&known.snapshot, name, cell, routes) };
     if let Some(serving) = cell.status.serving.as_ref().filter(|serving| **serving != cell.spec.blueprint) {
@@ -110,12 +110,12 @@ fn unusable(snapshot: &Snapshot, cell: &Typed<Cell>) -> Option<(String, String)>
         return Some(("BlueprintUnknown".to_owned(), format!("blueprint {name} is not known")));
     };
     let said = blueprint.status.conditions.get("Accepted").filter(|said| said.status == ConditionStatus::False)?;
-    Some(("BlueprintNotAccepted".to_owned(), format!("blueprint {name} is not accepted: {}", said.message)))
+    Some(("LintFailed".to_owned(), format!("blueprint {name} is not accepted: {}", said.message)))
 }
 
 fn roll(snapshot: &Snapshot, cell: &Typed<Cell>, serving: &model::DocumentName) -> Option<Wish> {
     let say = |reason: &str, message: String| Some(Wish::Say { condition: "Rolled", reason: reason.to_owned(), message });
-    let passing = ["Rolling", "BlueprintUnknown", "BlueprintNotAccepted", "TenantsDoNotFit", "RolloutStopped"];
+    let passing = ["Rolling", "BlueprintUnknown", "LintFailed", "TooFull", "RolloutStopped"];
     if refused(cell, "Rolled", &passing) {
         return None;
     }
@@ -125,7 +125,7 @@ fn roll(snapshot: &Snapshot, cell: &Typed<Cell>, serving: &model::DocumentName) 
     let to = cell.spec.blueprint.clone();
     let fits = snapshot.blueprints.get(&to).is_some_and(|blueprint| plan::cells::fits(cell, &blueprint.spec));
     if !fits {
-        return say("TenantsDoNotFit", format!("{} tenants live here, {to} takes fewer", cell.status.tenants));
+        return say("TooFull", format!("{} tenants live here, {to} takes fewer", cell.status.tenants));
     }
     Some(Wish::Begin(Verb::CellRoll, json!(verbs::Roll { from: serving.clone(), to })))
 }

@@ -31,7 +31,7 @@ impl Procedure for CellDrain {
         let mut cell = ways::read::<Cell>(subject)?;
         let generation = cell.metadata.generation;
         match ending {
-            Ending::Done => cell.status.conditions.set("DrainAsked", ConditionStatus::True, "Drained", "", generation, cx.now),
+            Ending::Done => cell.status.conditions.set("DrainAsked", ConditionStatus::True, "AsWanted", "", generation, cx.now),
             Ending::Failed | Ending::NeedsHuman => {
                 let (reason, message) = ways::why(cx).await?;
                 cell.status.conditions.set("DrainAsked", ConditionStatus::False, &reason, message, generation, cx.now);
@@ -51,7 +51,7 @@ step!(
         }
         let name = name(cx)?;
         let some: Vec<_> = cx.world.view.read(|known| known.by_cell.get(&name).into_iter().flatten().take(5).cloned().collect());
-        Err(StepError::fatal("TenantsCannotLeave", crate::cells::cannot_leave(&name, cell.status.tenants, &some)))
+        Err(StepError::fatal("TenantsStay", crate::cells::cannot_leave(&name, cell.status.tenants, &some)))
     },
     undo(_cx) { Ok(()) }
 );

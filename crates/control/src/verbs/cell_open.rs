@@ -37,7 +37,7 @@ impl Procedure for CellOpen {
         let generation = cell.metadata.generation;
         let status = &mut cell.status;
         match ending {
-            Ending::Done => status.conditions.set("Opened", ConditionStatus::True, "Opened", "", generation, cx.now),
+            Ending::Done => status.conditions.set("Opened", ConditionStatus::True, "AsWanted", "", generation, cx.now),
             Ending::Failed | Ending::NeedsHuman => {
                 let (reason, message) = ways::why(cx).await?;
                 if ending == Ending::Failed {
@@ -58,7 +58,7 @@ impl Procedure for CellOpen {
 
 /// The cell that an operation acts on, as its type of name.
 pub fn name<P: Procedure<World = World>>(cx: &Context<'_, P>) -> Result<CellName, StepError> {
-    CellName::new(cx.subject.as_str()).map_err(|error| StepError::fatal("BadName", error.to_string()))
+    CellName::new(cx.subject.as_str()).map_err(|error| StepError::fatal("ParameterShape", error.to_string()))
 }
 
 /// The cell that an operation acts on, as it stands.
@@ -76,11 +76,11 @@ pub async fn until<P: Procedure<World = World>>(cx: &Context<'_, P>, conditions:
         tracing::debug!(cell = %name, %error, "gates are told later");
     }
     let again = cx.world.options.look_busy;
-    let Some(status) = &pass.status else { return Err(StepError::wait("NotObserved", "the cell was not observed yet", again)) };
+    let Some(status) = &pass.status else { return Err(StepError::wait("Starting", "the cell was not observed yet", again)) };
     for condition in conditions {
         if !status.conditions.is_true(condition) {
             let said = status.conditions.get(condition);
-            let (reason, message) = said.map_or(("NotObserved", ""), |said| (said.reason.as_str(), said.message.as_str()));
+            let (reason, message) = said.map_or(("Starting", ""), |said| (said.reason.as_str(), said.message.as_str()));
             return Err(StepError::wait(reason, format!("{condition}: {message}"), again));
         }
     }

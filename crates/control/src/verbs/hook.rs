@@ -29,7 +29,7 @@ pub async fn run(world: &World, place: &Place, hook: &Hook, key: &str, parameter
         within: hook.within,
     };
     let desk = world.desk(&place.name);
-    let _turn = desk.hooks.acquire().await.map_err(|_| StepError::retry("Stopping", "control stops"))?;
+    let _turn = desk.hooks.acquire().await.map_err(|_| StepError::retry("Working", "control stops"))?;
     let done = world.ports.engine.run(&place.name, &job).await.map_err(engine_error)?;
     if done.code == Some(0) {
         return Ok(());

@@ -23,7 +23,7 @@ fn inputs(tenant: &Typed<Tenant>, cell: &CellName, blueprint: &DocumentName, pla
 pub async fn write(world: &World, tenant: &Typed<Tenant>, schema: &str, place: &Place) -> Result<(), StepError> {
     let blueprint = &place.blueprint.spec;
     let Some(owner) = ways::user(blueprint, |service| service.settings) else { return Ok(()) };
-    let bad = |error: plan::settings::TemplateError| StepError::fatal("TemplateInvalid", error.to_string());
+    let bad = |error: plan::settings::TemplateError| StepError::fatal("SettingsFailed", error.to_string());
     let name = names::tenant_secret(&tenant.metadata);
     let values = secrets::open(world, &name).await?;
     let password = secrets::value(&values, &name, ways::PASSWORD)?.reveal().clone();
@@ -62,5 +62,5 @@ pub async fn keep(world: &World, tenant: &Typed<Tenant>) -> Result<bool, StepErr
 
 /// The tenant's name as its type.
 pub fn tenant_name(tenant: &Typed<Tenant>) -> Result<TenantName, StepError> {
-    TenantName::new(tenant.metadata.name.as_str()).map_err(|error| StepError::fatal("BadName", error.to_string()))
+    TenantName::new(tenant.metadata.name.as_str()).map_err(|error| StepError::fatal("ParameterShape", error.to_string()))
 }

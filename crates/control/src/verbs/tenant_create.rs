@@ -52,7 +52,7 @@ impl Procedure for TenantCreate {
         match ending {
             Ending::Done => {
                 let conditions = &mut tenant.status.conditions;
-                conditions.set("Installed", ConditionStatus::True, "Installed", "", generation, cx.now);
+                conditions.set("Installed", ConditionStatus::True, "AsWanted", "", generation, cx.now);
                 conditions.set("Ready", ConditionStatus::True, "AsWanted", "", generation, cx.now);
                 conclusion.reveal = Some(names::reveal_secret(cx.operation));
             }
@@ -175,16 +175,13 @@ step!(
     /// Opens the tenant at its gates.
     Open of TenantCreate, "gates",
     act(cx) { ways::open(cx.world, cx.subject, &cx.parameters.cell).await },
-    undo(cx) {
-        ways::serve(cx.world, cx.subject, None).await
-    }
+    undo(cx) { ways::withdraw(cx.world, cx.subject, &cx.parameters.cell, None).await }
 );
 
 step!(
     /// Publishes its routes, and waits until edges have them.
     Publish of TenantCreate, "routes",
     act(cx) { ways::publish(cx.world, cx.subject, Some(RouteState::Open)).await },
-    undo(cx) {
-        ways::withdraw(cx.world, cx.subject, &cx.parameters.cell, None).await
-    }
+    // Withdrawn together with the gates.
+    undo(_cx) { Ok(()) }
 );

@@ -51,7 +51,7 @@ impl Procedure for TenantPurge {
         writes.push(Write::Delete(key));
         let status = &mut tenant.status;
         (status.cell, status.schema, status.serving, status.purge_at) = (None, None, None, None);
-        status.conditions.set("Ready", ConditionStatus::False, "Purged", "its data is deleted", generation, cx.now);
+        status.conditions.set("Ready", ConditionStatus::False, "Removed", "its data is deleted", generation, cx.now);
         Ok(Conclusion { status: Some(ways::status(&tenant)), compares, writes, reveal: None })
     }
 }

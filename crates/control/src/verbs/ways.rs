@@ -129,9 +129,9 @@ pub async fn withdraw(world: &World, tenant: &DocumentName, cell: &CellName, to:
 
 /// Publishes and waits until edges have it.
 pub async fn publish(world: &World, tenant: &DocumentName, wanted: Option<RouteState>) -> Result<(), StepError> {
-    let name = TenantName::new(tenant.as_str()).map_err(|error| StepError::fatal("BadName", error.to_string()))?;
+    let name = TenantName::new(tenant.as_str()).map_err(|error| StepError::fatal("ParameterShape", error.to_string()))?;
     if !routing::published(world, &name, wanted) {
-        return Err(StepError::wait("GatesNotTold", format!("the gates do not know {tenant} yet"), world.options.look_busy));
+        return Err(StepError::wait("WaitingForGates", format!("the gates do not know {tenant} yet"), world.options.look_busy));
     }
     let mut reports = world.feed.reports();
     let generation = routing::publish(world).await;
@@ -158,7 +158,7 @@ pub async fn why<P: Procedure<World = World>>(cx: &Context<'_, P>) -> Result<(St
 
 /// Reads the subject of a conclusion.
 pub fn read<R: model::Resource>(subject: Document) -> Result<Typed<R>, StepError> {
-    Typed::read(subject).map_err(|error| StepError::fatal("SubjectShape", error.to_string()))
+    Typed::read(subject).map_err(|error| StepError::fatal("ParameterShape", error.to_string()))
 }
 
 /// A status as the store takes it.
@@ -197,6 +197,6 @@ pub async fn back(world: &World, tenant: &DocumentName, cell: &CellName, to: Ten
     serve(world, tenant, Some(to)).await?;
     gates::tell(world, cell).await?;
     // Edges follow by themselves: what they are told now is what they were told before.
-    world.view.wakes().routes.wake();
+    routing::publish(world).await;
     Ok(())
 }

@@ -1,0 +1,7 @@
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+mod feed;
+mod folders;
+mod support;
+mod verbs;
+mod whole;
