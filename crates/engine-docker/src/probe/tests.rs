@@ -1,3 +1,5 @@
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests say what they expect by failing")]
+
 use model::Span;
 use model::v1alpha1::{Probe, ProbeKind};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};

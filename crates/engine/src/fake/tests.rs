@@ -1,3 +1,5 @@
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests say what they expect by failing")]
+
 use model::v1alpha1::{Limits, Probe};
 use model::{Cpu, GateName, Generation, Memory, Sensitive, ServiceName, Span};
 

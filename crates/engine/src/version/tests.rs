@@ -1,3 +1,5 @@
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests say what they expect by failing")]
+
 use crate::ServiceWanted;
 
 /// A service as an earlier release wrote it down. Fields with defaults may be added to the type, never to this text.
