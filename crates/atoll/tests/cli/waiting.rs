@@ -97,7 +97,7 @@ async fn a_tenant_is_added_and_its_password_shown_once() {
     let other = house.ok(&["tenant", "add", "vega", "--domain", "vega.localhost", "--contact", "a@vega.example", "-q"]).await;
     insta::assert_snapshot!("tenant-add", other);
     insta::assert_snapshot!("tenant-suspend", house.run(&["tenant", "suspend", "nova", "-q"]).await.text());
-    insta::assert_snapshot!("tenant-remove", house.run(&["tenant", "remove", "nova", "--yes"]).await.text());
+    insta::assert_snapshot!("tenant-remove", house.run(&["tenant", "remove", "nova", "--yes", "-q"]).await.text());
     insta::assert_snapshot!("operation-follow", house.run(&["operation", "follow", "op-nova-1", "-q"]).await.text());
     control.abort();
 }
