@@ -76,7 +76,8 @@ pub(crate) async fn follow(routes: Arc<Routes>, client: HttpsClient, control: So
     loop {
         let session = session(&routes, &client, control, &feed, whole);
         let Some(Err(ended)) = stop.run_until_cancelled(session).await else { return };
-        whole = matches!(ended, Ended::Apply(_) | Ended::Drift(_));
+        // A sender whose numbers are lower must hear ours, and goes above them.
+        whole = matches!(ended, Ended::Drift(_)) || matches!(&ended, Ended::Apply(error) if !matches!(error, ApplyError::Older { .. }));
         let halted = matches!(ended, Ended::Apply(ApplyError::Backwards { .. }));
         if feed.standing().problem.is_none() {
             pause = FIRST_PAUSE;

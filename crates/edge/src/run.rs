@@ -73,7 +73,10 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Error>
     let deliver = Arc::new(Deliver::new(routes.clone()));
     let workers = if options.workers > 0 { options.workers } else { std::thread::available_parallelism().map_or(1, usize::from) };
     let log = AccessLog::stdout().map_err(Error::Public)?;
-    let server = Server::new(deliver.clone(), proxy::Options::new("edge", Faces::Visitors, workers), log);
+    let mut serving = proxy::Options::new("edge", Faces::Visitors, workers);
+    // A gate gives up first, and says why.
+    serving.times.answer += Duration::from_secs(10);
+    let server = Server::new(deliver.clone(), serving, log);
     let told = Arc::new(Feed::default());
     let background = CancellationToken::new();
     let tasks = TaskTracker::new();

@@ -1,5 +1,5 @@
 //! A gate between real sockets: control pushes, edges ask, instances answer.
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;

@@ -106,12 +106,12 @@ pub(crate) async fn closed(stream: &TcpStream) {
     }
 }
 
-/// Sets what every connection of ours has: no delay of small writes, and an end to peers that vanished without a word.
+/// Sets what every connection of ours has: no delay of small writes, and an end to idle peers that vanished without a word.
+/// (No time-out for data that is not taken: a visitor may pause a download.)
 pub(crate) fn tune(stream: &TcpStream) {
     let socket = socket2::SockRef::from(stream);
     let alive = socket2::TcpKeepalive::new().with_time(Duration::from_secs(20)).with_interval(Duration::from_secs(5)).with_retries(3);
     // Failures cost latency or patience, not correctness.
     let _ = socket.set_tcp_nodelay(true);
     let _ = socket.set_tcp_keepalive(&alive);
-    let _ = socket.set_tcp_user_timeout(Some(Duration::from_secs(20)));
 }

@@ -23,6 +23,8 @@ use crate::server::{Faces, Server};
 /// How long, and how much, is read after a last answer, so that the visitor gets it whole.
 const LINGER: Duration = Duration::from_secs(2);
 const LINGER_OCTETS: usize = 1024 * 1024;
+/// What a connection keeps of its output buffers while it is idle.
+const SMALL: usize = 4 * 1024;
 
 /// A connection with everything that is used again from one request to the next.
 pub(crate) struct Connection<D: Decide> {
@@ -60,6 +62,8 @@ enum After {
 
 impl<D: Decide> Connection<D> {
     pub(crate) fn new(server: Arc<Server<D>>, pool: Arc<Pool>, stream: TcpStream, peer: SocketAddr, stop: CancellationToken) -> Self {
+        // On a socket of both families the older addresses come wrapped.
+        let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
         let local = stream.local_addr().unwrap_or(peer);
         Self {
             server,
@@ -95,6 +99,10 @@ impl<D: Decide> Connection<D> {
     async fn next_head(&mut self) -> Next {
         if self.buffer.is_empty() {
             self.buffer.release();
+            for out in [&mut self.out, &mut self.up_out] {
+                out.clear();
+                out.shrink_to(SMALL);
+            }
             if !self.wait().await {
                 return Next::End;
             }

@@ -1,5 +1,3 @@
-#![expect(clippy::unwrap_used, reason = "tests")]
-
 use model::{CellName, DomainName, Epoch, Generation, TenantName};
 use proptest::prelude::*;
 

@@ -55,11 +55,9 @@ pub(crate) fn request(out: &mut Vec<u8>, head: &RequestHead, onward: &Onward<'_>
     for (name, value) in onward.add {
         field(out, name.as_bytes(), value.as_bytes());
     }
-    if onward.upgrade {
-        if let Some(protocol) = head.find("upgrade") {
-            out.extend_from_slice(b"Connection: Upgrade\r\n");
-            field(out, b"Upgrade", protocol);
-        }
+    if let Some(protocol) = head.find("upgrade").filter(|_| onward.upgrade) {
+        out.extend_from_slice(b"Connection: Upgrade\r\n");
+        field(out, b"Upgrade", protocol);
     }
     // A request that may have a body says so even where it is empty.
     let empty = onward.body == BodyOut::Empty && matches!(head.method(), "POST" | "PUT" | "PATCH");

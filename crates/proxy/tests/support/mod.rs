@@ -147,7 +147,7 @@ impl Client {
     /// Reads more; `false` at the end.
     pub async fn more(&mut self) -> bool {
         let mut part = [0; 4096];
-        let count = tokio::time::timeout(PATIENCE, self.stream.read(&mut part)).await.expect("octets in time").unwrap_or(0);
+        let count = tokio::time::timeout(PATIENCE, self.stream.read(&mut part)).await.unwrap().unwrap_or(0);
         self.read.extend_from_slice(&part[..count]);
         count > 0
     }
