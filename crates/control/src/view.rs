@@ -191,15 +191,15 @@ impl View {
                 let revision = document.metadata.revision;
                 self.change(&key, |known| {
                     if known.is_old(&key, revision) {
-                        return Vec::new();
+                        return None;
                     }
-                    known.put(document)
+                    Some(known.put(document))
                 });
             }
             Event::Gone(document) => {
                 let key = key(&document);
                 let revision = document.metadata.revision;
-                self.change(&key, |known| if known.is_old(&key, revision) { Vec::new() } else { known.gone(&key) });
+                self.change(&key, |known| if known.is_old(&key, revision) { None } else { Some(known.gone(&key)) });
             }
             Event::Bookmark(_) => {}
         }
@@ -216,22 +216,25 @@ impl View {
                 Some(document) => self.change(&key, |known| {
                     let revision = document.metadata.revision;
                     if known.revision(&key).is_some_and(|held| held >= revision) {
-                        return Vec::new();
+                        return None;
                     }
                     known.early.insert(key.clone(), revision);
-                    known.put(document.clone())
+                    Some(known.put(document.clone()))
                 }),
                 None => self.change(&key, |known| {
                     known.early.insert(key.clone(), committed.revision);
-                    known.gone(&key)
+                    Some(known.gone(&key))
                 }),
             }
         }
     }
 
-    fn change(&self, key: &Key, act: impl FnOnce(&mut Known) -> Vec<CellName>) {
+    /// Nobody is woken by what was known already: a look that reads what it has just written must not wake itself.
+    fn change(&self, key: &Key, act: impl FnOnce(&mut Known) -> Option<Vec<CellName>>) {
         let cells = act(&mut self.known.write().unwrap_or_else(PoisonError::into_inner));
-        self.wakes.changed(key.kind, &cells);
+        if let Some(cells) = cells {
+            self.wakes.changed(key.kind, &cells);
+        }
     }
 }
 
@@ -264,7 +267,7 @@ impl Known {
                 self.early.remove(key);
                 same
             }
-            None => self.revision(key).is_some_and(|held| held > revision),
+            None => self.revision(key).is_some_and(|held| held >= revision),
         }
     }
 

@@ -74,7 +74,8 @@ fn wish(known: &Known, name: &CellName, cell: &Typed<Cell>, routes: &[Ipv4Net]) 
 /// A running operation whose goal is no longer wanted turns back where it still can.
 fn interrupt(operation: &Typed<Operation>, cell: &Typed<Cell>, deleted: bool) -> Option<Wish> {
     let stale = match operation.spec.verb {
-        Verb::CellOpen => deleted,
+        // Tenants may have come as soon as it was ready: from then on it is closed like any other, never taken back under them.
+        Verb::CellOpen => deleted && cell.status.tenants == 0,
         Verb::CellRoll => {
             let parameters = serde_json::from_value::<verbs::Roll>(operation.spec.parameters.clone());
             deleted || parameters.is_ok_and(|roll| roll.to != cell.spec.blueprint)
@@ -109,8 +110,8 @@ fn unusable(snapshot: &Snapshot, cell: &Typed<Cell>) -> Option<(String, String)>
     let Some(blueprint) = snapshot.blueprints.get(name) else {
         return Some(("BlueprintUnknown".to_owned(), format!("blueprint {name} is not known")));
     };
-    let said = blueprint.status.conditions.get("Accepted").filter(|said| said.status == ConditionStatus::False)?;
-    Some(("LintFailed".to_owned(), format!("blueprint {name} is not accepted: {}", said.message)))
+    let refusal = plan::lint::blueprint(name, &blueprint.spec).refusal()?;
+    Some(("LintFailed".to_owned(), format!("blueprint {name} is not accepted: {} ({})", refusal.message, refusal.code)))
 }
 
 fn roll(snapshot: &Snapshot, cell: &Typed<Cell>, serving: &model::DocumentName) -> Option<Wish> {
