@@ -104,7 +104,11 @@ impl Site {
 
     /// The platform's documents, without cells and tenants.
     pub async fn found(&self) {
-        self.put(&Typed::<Platform>::new(name::<DocumentName>("platform"), PlatformSpec::default())).await;
+        self.put(&Typed::<Platform>::new(
+            name::<DocumentName>("platform"),
+            PlatformSpec { grace: model::Span::seconds(600), ..PlatformSpec::default() },
+        ))
+        .await;
         self.put(&blueprint("shop.1", 1)).await;
         let machine = MachineSpec { agent: "127.0.0.1:9000".parse().unwrap(), region: None };
         self.put(&Typed::<Machine>::new(name::<DocumentName>("m1"), machine)).await;

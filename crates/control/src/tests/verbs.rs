@@ -108,7 +108,7 @@ impl Scenario for OnFakes {
                 wish(&site, &mut stage, TenantState::Removed).await;
                 drive(&stage).await;
                 if self.0 == Verb::TenantPurge {
-                    tokio::time::sleep(Duration::from_secs(8 * 86_400)).await;
+                    tokio::time::sleep(Duration::from_secs(700)).await;
                     begun::<Tenant>(&mut stage, "alpha").await;
                 } else {
                     wish(&site, &mut stage, TenantState::Active).await;
