@@ -88,7 +88,6 @@ fn word(known: &mut Known, name: &str) -> Option<&'static str> {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
     use crate::cell::Writer;

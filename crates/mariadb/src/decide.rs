@@ -85,6 +85,8 @@ fn living(known: &Known, members: &BTreeSet<Ipv4Addr>) -> Vec<Act> {
     if let Some(chosen) = chosen.filter(|chosen| Some(*chosen) != known.record.writer.as_ref()) {
         acts.push(Act::Writer(chosen.clone()));
     }
+    // One at a time: two that enter at once can outvote a single member that still forms its view with them, and commits would stall.
+    let mut entering = known.nodes.values().any(|node| node.busy || (node.runs() && !members.contains(&node.address)));
     for (name, node) in &known.nodes {
         if known.record.joining.contains(name) && node.answers().is_some_and(crate::sql::Status::synced) {
             acts.push(Act::Settled(name.clone()));
@@ -94,7 +96,9 @@ fn living(known: &Known, members: &BTreeSet<Ipv4Addr>) -> Vec<Act> {
         }
         let inside = members.contains(&node.address);
         if node.down() && !inside && node.not_before.elapsed() > Duration::ZERO {
-            acts.push(Act::Join(name.clone()));
+            if !std::mem::replace(&mut entering, true) {
+                acts.push(Act::Join(name.clone()));
+            }
         } else if node.runs()
             && let Some(why) = ends_among_living(node, inside)
         {

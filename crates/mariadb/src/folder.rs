@@ -143,6 +143,13 @@ pub(crate) fn half_transferred(data: &Path) -> bool {
     data.join("sst_in_progress").exists() || data.join(".sst").exists()
 }
 
+/// Whether this data is the seed itself: stopped cleanly at this position and never started since, for a start takes the number out of the file.
+pub(crate) fn untouched(data: &Path, seed: &Position) -> bool {
+    let Ok(text) = fs::read_to_string(data.join("grastate.dat")) else { return false };
+    let value = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+    value("uuid:") == Some(seed.uuid.as_str()) && value("seqno:") == Some(seed.seqno.to_string().as_str())
+}
+
 /// Whether nothing of a database is here.
 pub(crate) fn is_empty(data: &Path) -> bool {
     !data.join("ibdata1").exists() && !data.join("grastate.dat").exists()
@@ -254,4 +261,26 @@ fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, Error> {
 fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<(), Error> {
     let text = serde_json::to_vec_pretty(value).map_err(|source| Error::Content { path: path.to_owned(), source })?;
     replace(path, &text, 0o600, None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_started_seed_is_not_untouched() {
+        let folder = tempfile::tempdir().unwrap();
+        let seed = Position { uuid: "dc7cb716-e8db-11f1-81f1-6eac56098a80".to_owned(), seqno: 2 };
+        assert!(!untouched(folder.path(), &seed));
+        let write = |seqno: &str| {
+            let text = format!("# GALERA saved state\nversion: 2.1\nuuid:    {}\nseqno:   {seqno}\nsafe_to_bootstrap: 0\n", seed.uuid);
+            fs::write(folder.path().join("grastate.dat"), text).unwrap();
+        };
+        write("2");
+        assert!(untouched(folder.path(), &seed));
+        for other in ["-1", "3"] {
+            write(other);
+            assert!(!untouched(folder.path(), &seed), "{other}");
+        }
+    }
 }

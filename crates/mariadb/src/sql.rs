@@ -101,7 +101,6 @@ pub(crate) async fn commit(conn: &mut Conn) -> Result<Position, mysql_async::Err
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
 

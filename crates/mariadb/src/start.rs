@@ -1,6 +1,6 @@
 //! Making data, finding positions, and starting nodes.
 //!
-//! Invariants: no node starts without a position that was just recovered, or with an empty folder; what cannot be used is put aside, never deleted, until the
+//! Invariants: no node starts without a position that was just recovered (that of a seed never started was, when it was made), or with an empty folder; what cannot be used is put aside, never deleted, until the
 //! node is in sync again; a cluster is formed by a [`galera::Proof`] only.
 
 use std::sync::Arc;
@@ -97,8 +97,8 @@ pub(crate) async fn seed(cell: &Arc<Cell>) -> Result<(), Error> {
 pub(crate) async fn form(cell: &Arc<Cell>) -> Result<(), Error> {
     ensure_network(cell).await?;
     let nodes = cell.known().names();
-    let found = join_all(nodes.iter().map(|node| evidence(cell, node))).await;
     let record = cell.known().record.clone();
+    let found = join_all(nodes.iter().map(|node| evidence(cell, node, record.history.as_ref()))).await;
     {
         let mut known = cell.known();
         for member in &found {
@@ -163,6 +163,8 @@ pub(crate) async fn join(cell: &Arc<Cell>, node: &NodeName) -> Result<(), Error>
     };
     let usable = if folder::is_empty(&data) || folder::half_transferred(&data) || failures >= ANEW {
         None
+    } else if let Some(seed) = history.clone().filter(|history| folder::untouched(&data, history)) {
+        Some(seed)
     } else {
         let recovered = recover(cell, node).await.inspect_err(|error| {
             tracing::warn!(cell = %cell.name, %node, error = error.chain(), "the position cannot be recovered");
@@ -207,11 +209,13 @@ pub(crate) async fn ensure_network(cell: &Cell) -> Result<(), Error> {
     cell.engine().ensure_network(&cell.data_network(), subnet, gateway, &cell.labels("network")).await
 }
 
-async fn evidence(cell: &Arc<Cell>, node: &NodeName) -> MemberEvidence {
+async fn evidence(cell: &Arc<Cell>, node: &NodeName, history: Option<&Position>) -> MemberEvidence {
     let data = cell.folder.data(node);
     let transfer_unfinished = cell.known().record.joining.contains(node) || folder::half_transferred(&data);
     let position = if folder::is_empty(&data) {
         None
+    } else if let Some(history) = history.filter(|history| folder::untouched(&data, history)) {
+        Some(history.clone())
     } else {
         recover(cell, node).await.inspect_err(|error| tracing::warn!(cell = %cell.name, %node, error = error.chain(), "no position")).ok()
     };

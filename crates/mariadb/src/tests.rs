@@ -1,4 +1,3 @@
-#![allow(clippy::unwrap_used, reason = "tests")]
 //! What the unit tests of this crate share.
 
 use data::{ClusterOrder, NodeOrder};

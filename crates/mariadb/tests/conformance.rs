@@ -1,5 +1,5 @@
 //! The data port's contract on a real cluster.
-#![allow(dead_code, reason = "the support is shared")]
+#![allow(dead_code, clippy::unwrap_used, clippy::print_stdout, reason = "tests; the support is shared")]
 
 mod support;
 

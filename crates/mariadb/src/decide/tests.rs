@@ -1,4 +1,3 @@
-#![allow(clippy::unwrap_used, reason = "tests")]
 use super::*;
 use crate::folder::Record;
 use crate::sql::Status;
@@ -153,4 +152,22 @@ async fn a_node_that_holds_all_back_is_ended_before_the_writer() {
     assert_eq!(decide(&known), [Act::End(name("n1"), "its commits hang")]);
     known.nodes.get_mut(&name("n3")).unwrap().status.as_mut().unwrap().0.queue = 100;
     assert_eq!(decide(&known), [Act::End(name("n3"), "it applies nothing and holds all commits back")]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nodes_enter_one_at_a_time() {
+    let mut known = known();
+    for node in ["n2", "n3"] {
+        falls(&mut known, node, DEAD);
+    }
+    speaks(&mut known, "n1", 1, &["n1"]);
+    known.record.members = [name("n1")].into();
+    pass(1).await;
+    assert_eq!(decide(&known), [Act::Join(name("n2"))]);
+    known.nodes.get_mut(&name("n2")).unwrap().begin(false, 0);
+    pass(1).await;
+    assert_eq!(decide(&known), [], "n2 is not in the view yet");
+    speaks(&mut known, "n1", 2, &["n1", "n2"]);
+    known.record.members = [name("n1"), name("n2")].into();
+    assert_eq!(decide(&known), [Act::Join(name("n3"))], "n2 may still receive data");
 }

@@ -38,7 +38,8 @@ impl World {
     pub fn new(nodes: usize) -> Self {
         let _ = tracing_subscriber::fmt().with_test_writer().with_max_level(tracing::Level::INFO).try_init();
         for image in [MARIADB, HAPROXY] {
-            docker(&["image", "inspect", image]).unwrap_or_else(|error| panic!("{error}: these tests need Docker and its images (scripts/setup, scripts/images)"));
+            docker(&["image", "inspect", image])
+                .unwrap_or_else(|error| panic!("{error}: these tests need Docker and its images (scripts/setup, scripts/images)"));
         }
         let platform = format!("atolltest-{:08x}", rand::rng().random::<u32>());
         let cell: CellName = "c1".parse().unwrap();
@@ -108,7 +109,8 @@ impl Drop for World {
             for container in containers.lines() {
                 let name = docker(&["inspect", "-f", "{{.Name}}", container]).unwrap_or_default();
                 let log = Command::new("docker").args(["logs", "--tail", "40", container]).output();
-                let text = log.map(|log| String::from_utf8_lossy(&log.stderr).into_owned() + &String::from_utf8_lossy(&log.stdout)).unwrap_or_default();
+                let text =
+                    log.map(|log| String::from_utf8_lossy(&log.stderr).into_owned() + &String::from_utf8_lossy(&log.stdout)).unwrap_or_default();
                 println!("--- log of {name}\n{text}");
             }
         }
@@ -147,7 +149,8 @@ pub async fn connect(endpoint: SocketAddr, schema: &str) -> Result<Conn, mysql_a
 }
 
 pub async fn connect_as(host: String, port: u16, user: &str, password: &str, schema: Option<&str>) -> Result<Conn, mysql_async::Error> {
-    let options = OptsBuilder::default().ip_or_hostname(host).tcp_port(port).user(Some(user)).pass(Some(password)).db_name(schema).prefer_socket(false);
+    let options =
+        OptsBuilder::default().ip_or_hostname(host).tcp_port(port).user(Some(user)).pass(Some(password)).db_name(schema).prefer_socket(false);
     Conn::new(options).await
 }
 
