@@ -2,7 +2,7 @@
 //!
 //! Purpose: control on fakes of every port and a clock that does not wait, under faults, until it must have converged ([`world`]); planning a platform of
 //! any size, timed and weighed ([`scale`]).
-//! Invariants: everything is drawn from a seed, which every failure prints; the same seed gives the same run.
+//! Invariants: wishes, faults and times are drawn from a seed, which every failure prints; see [`world`] for what else a replay to the letter needs.
 //! Entry points: [`world::run`], [`many::run`], [`scale::measure`]; the binary `sim`.
 
 pub mod many;

@@ -33,6 +33,9 @@ enum Command {
         /// Its seed.
         #[arg(long)]
         seed: u64,
+        /// How often, at most until it fails.
+        #[arg(long, default_value_t = 1)]
+        times: u32,
     },
     /// Plans 1,000 cells and 200,000 tenants, and a tenth of that; prints seconds and memory of both.
     Scale {
@@ -58,7 +61,13 @@ fn main() -> Result<ExitCode> {
             let many = many::run(from, seeds, Duration::MAX);
             (many.to_string(), many.failures.is_empty())
         }
-        Command::World { seed } => (format!("{:#?}", world::run(seed)?), true),
+        Command::World { seed, times } => {
+            let mut summary = world::run(seed)?;
+            for _ in 1..times {
+                summary = world::run(seed)?;
+            }
+            (format!("{summary:#?}"), true)
+        }
         Command::Scale { seed } => {
             let tenth = scale::measure_apart(scale::TENTH, seed)?;
             let full = scale::measure_apart(scale::FULL, seed)?;

@@ -36,8 +36,7 @@ pub fn platform(size: Size, seed: u64, share: Share) -> Result<Snapshot> {
     let mut random = Random::new(seed);
     let mut snapshot = Snapshot::default();
     let mut stamp = Stamp::default();
-    let mut spec = PlatformSpec::default();
-    spec.regions = REGIONS.map(str::to_owned).to_vec();
+    let mut spec = PlatformSpec { regions: REGIONS.map(str::to_owned).to_vec(), ..PlatformSpec::default() };
     spec.network.pool = "10.0.0.0/8".parse()?;
     snapshot.put(stamp.document(Typed::<Platform>::new(DocumentName::new("atoll")?, spec)))?;
     // Half as much room again as there are tenants, so that places are found but must be looked for.

@@ -37,8 +37,7 @@ impl Operator {
     /// When the store refuses, which it has no reason to.
     pub async fn found(world: &mut World, random: Random) -> Result<Self> {
         let mut operator = Self { random, versions: 0, tenants: 0, cells: 0 };
-        let mut platform = PlatformSpec::default();
-        platform.grace = Span(u64::try_from(GRACE.as_millis()).unwrap_or(u64::MAX));
+        let platform = PlatformSpec { grace: Span(u64::try_from(GRACE.as_millis()).unwrap_or(u64::MAX)), ..PlatformSpec::default() };
         put(world, &Typed::<Platform>::new(name::<DocumentName>("sim")?, platform)).await?;
         let machine = MachineSpec { agent: "127.0.0.1:7420".parse()?, region: None };
         put(world, &Typed::<Machine>::new(name::<DocumentName>("m1")?, machine)).await?;
