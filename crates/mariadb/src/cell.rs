@@ -88,8 +88,11 @@ pub(crate) struct Node {
     pub(crate) trouble: Option<(String, String)>,
 }
 
-/// Who takes writes, and how sure we are.
+/// Who takes writes, and how sure we are. It goes on record with its first commit, and only then the endpoint hears of it: one that was chosen and died
+/// before that has acknowledged nothing.
 pub(crate) struct Writer {
+    /// The chosen node.
+    pub(crate) node: Option<NodeName>,
     /// Since the present writer was chosen.
     pub(crate) since: Instant,
     /// The last commit that the probe saw succeed on the present writer; none since it was chosen.
@@ -170,8 +173,8 @@ impl Node {
 
 impl Writer {
     /// A writer was chosen; nothing is known of it yet.
-    pub(crate) fn new() -> Self {
-        Self { since: Instant::now(), committed: None, stalled: None, denied: BTreeMap::new(), told: false }
+    pub(crate) fn new(node: Option<NodeName>) -> Self {
+        Self { node, since: Instant::now(), committed: None, stalled: None, denied: BTreeMap::new(), told: false }
     }
 }
 
@@ -179,9 +182,9 @@ impl Known {
     pub(crate) fn new(order: ClusterOrder, record: Record) -> Self {
         let mut known = Self {
             order,
-            record,
             nodes: BTreeMap::new(),
-            writer: Writer::new(),
+            writer: Writer::new(record.writer.clone()),
+            record,
             endpoint: Endpoint::Not { reason: "Starting", message: "the endpoint was not looked at yet".to_owned() },
             state: (ClusterState::Recovering, Timestamp::now()),
             trouble: None,
@@ -221,11 +224,11 @@ impl Known {
 
     /// Whether commits are acknowledged at present, by the probe.
     pub(crate) fn commits(&self) -> bool {
-        self.record.writer.is_some() && self.writer.committed.is_some_and(|at| at.elapsed() < Duration::from_secs(4))
+        self.writer.committed.is_some_and(|at| at.elapsed() < Duration::from_secs(4))
     }
 
     pub(crate) fn writer_address(&self) -> Option<(NodeName, Ipv4Addr)> {
-        let name = self.record.writer.as_ref()?;
+        let name = self.writer.node.as_ref()?;
         Some((name.clone(), self.nodes.get(name)?.address))
     }
 }

@@ -73,7 +73,7 @@ async fn answer(cell: &Cell, mut stream: TcpStream) -> std::io::Result<()> {
 /// The word for a node; none: nothing is to change.
 fn word(known: &mut Known, name: &str) -> Option<&'static str> {
     // Without a commit since the choice, the choice is not proved: the old writer keeps its connections unless it is surely gone.
-    let writer = known.record.writer.clone()?;
+    let writer = known.writer.node.clone()?;
     let asked = known.nodes.keys().find(|node| node.as_str() == name)?.clone();
     if asked != writer {
         *known.writer.denied.entry(asked).or_default() += 1;
@@ -106,8 +106,7 @@ mod tests {
         assert_eq!(word(&mut known, "n1"), None, "n3 may not have heard it");
         assert_eq!(word(&mut known, "n3"), Some("down\n"));
         assert_eq!(word(&mut known, "n1"), Some("up\n"));
-        known.record.writer = Some("n2".parse().unwrap());
-        known.writer = Writer::new();
+        known.writer = Writer::new(Some("n2".parse().unwrap()));
         assert_eq!(word(&mut known, "n1"), Some("down\n"));
         known.writer.committed = Some(tokio::time::Instant::now());
         assert_eq!(word(&mut known, "n2"), None);

@@ -81,8 +81,8 @@ fn living(known: &Known, members: &BTreeSet<Ipv4Addr>) -> Vec<Act> {
         acts.push(Act::Members(names));
     }
     let candidates = candidates(known, members);
-    let chosen = choose_writer(known.record.writer.as_ref(), &candidates);
-    if let Some(chosen) = chosen.filter(|chosen| Some(*chosen) != known.record.writer.as_ref()) {
+    let chosen = choose_writer(known.writer.node.as_ref(), &candidates);
+    if let Some(chosen) = chosen.filter(|chosen| Some(*chosen) != known.writer.node.as_ref()) {
         acts.push(Act::Writer(chosen.clone()));
     }
     // One at a time: two that enter at once can outvote a single member that still forms its view with them, and commits would stall.
@@ -113,7 +113,7 @@ fn candidates(known: &Known, members: &BTreeSet<Ipv4Addr>) -> Vec<Candidate> {
     let candidate = |name: NodeName| {
         let node = &known.nodes[&name];
         let status = node.answers();
-        let present = known.record.writer.as_ref() == Some(&name);
+        let present = known.writer.node.as_ref() == Some(&name);
         Candidate {
             synced: status.is_some_and(|status| status.synced() || status.donor()),
             donor: status.is_some_and(crate::sql::Status::donor),
@@ -145,7 +145,7 @@ fn ends_among_living(node: &Node, inside: bool) -> Option<&'static str> {
 
 /// Commits hang although the nodes answer: the one that holds the others back is ended, else the writer itself.
 fn hanging(known: &Known) -> Option<Act> {
-    let writer = known.record.writer.as_ref()?;
+    let writer = known.writer.node.as_ref()?;
     if known.writer.stalled.is_none_or(|at| at.elapsed() < HANGING) || known.nodes.get(writer)?.answers().is_none() {
         return None;
     }

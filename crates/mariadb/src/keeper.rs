@@ -64,7 +64,7 @@ fn step(cell: &Arc<Cell>, works: &mut JoinSet<()>) {
     for act in acts {
         match act {
             Act::Members(members) => keep(cell, cell.remember(|record| record.members = members)),
-            Act::Writer(node) => keep(cell, choose(cell, node)),
+            Act::Writer(node) => choose(cell, node),
             Act::Settled(node) => settled(cell, node, works),
             Act::Stop => all(cell, works, |cell| Box::pin(async move { stop(&cell).await })),
             Act::Seed => all(cell, works, |cell| Box::pin(async move { start::seed(&cell).await })),
@@ -110,12 +110,10 @@ fn pause(failures: u32) -> Duration {
     AGAIN.saturating_mul(1 << failures.saturating_sub(1).min(5)).min(LONGEST)
 }
 
-/// Another node takes writes: recorded first, then written for the endpoint's next start; the check port tells it.
-fn choose(cell: &Cell, node: NodeName) -> Result<(), Error> {
-    tracing::warn!(cell = %cell.name, %node, "the node takes writes");
-    cell.known().writer = Writer::new();
-    cell.remember(|record| record.writer = Some(node))?;
-    endpoint::write(cell)
+/// Another node is to take writes: its first commit puts it on record, and then the check port tells the endpoint.
+fn choose(cell: &Cell, node: NodeName) {
+    tracing::warn!(cell = %cell.name, %node, "the node is to take writes");
+    cell.known().writer = Writer::new(Some(node));
 }
 
 fn settled(cell: &Arc<Cell>, node: NodeName, works: &mut JoinSet<()>) {
@@ -172,7 +170,7 @@ pub(crate) async fn stop(cell: &Cell) -> Result<(), Error> {
             node.silent = Some(Instant::now());
         }
     }
-    cell.known().writer = Writer::new();
+    cell.known().writer = Writer::new(writer);
     tracing::info!(cell = %cell.name, "the cluster is stopped");
     Ok(())
 }

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::cell::Cell;
 use crate::docker::Container;
-use crate::sql;
+use crate::{endpoint, sql};
 
 /// Most time for a node's words.
 const WORDS: Duration = Duration::from_millis(1500);
@@ -128,22 +128,35 @@ async fn moved(cell: &Cell, chosen: Instant) {
     }
 }
 
+/// A commit succeeded on the chosen writer: it goes on record before the endpoint may hear of it.
 fn proved(cell: &Cell, name: &NodeName, chosen: Instant, position: galera::Position) {
-    {
-        let mut known = cell.known();
-        if known.writer.since != chosen || known.record.writer.as_ref() != Some(name) {
+    let first = {
+        let known = cell.known();
+        if known.writer.since != chosen {
             return;
         }
+        known.writer.committed.is_none()
+    };
+    let recorded = cell.remember(|record| {
+        record.writer = Some(name.clone());
+        if position.is_evidence() {
+            record.recorded = Some(position.clone());
+        }
+    });
+    // The endpoint reads its settings only when it starts, so they follow the record and need not precede our word.
+    let written = recorded.and_then(|()| if first { endpoint::write(cell) } else { Ok(()) });
+    if let Err(error) = written {
+        tracing::error!(cell = %cell.name, error = error.chain(), "the writer cannot be recorded, so the endpoint is not told");
+        return;
+    }
+    let mut known = cell.known();
+    if known.writer.since == chosen {
         known.writer.stalled = None;
-        if known.writer.committed.replace(Instant::now()).is_none() {
+        known.writer.committed = Some(Instant::now());
+        if first {
             tracing::info!(cell = %cell.name, node = %name, %position, "the writer commits");
             cell.wake.notify_one();
         }
-    }
-    if position.is_evidence()
-        && let Err(error) = cell.remember(|record| record.recorded = Some(position))
-    {
-        tracing::error!(cell = %cell.name, error = error.chain(), "the position cannot be recorded");
     }
 }
 

@@ -59,7 +59,7 @@ pub(crate) fn cluster(known: &Known) -> ClusterReport {
         since: known.state.1,
         reason: why.as_ref().map(|(reason, _)| reason.clone()),
         message: why.map(|(_, message)| message),
-        writer: known.record.writer.clone().filter(|_| writes),
+        writer: known.writer.node.clone().filter(|_| writes),
         endpoint: (known.endpoint == Endpoint::Up).then(|| known.order.endpoint()),
         commit_age_ms: known.writer.committed.map(|at| u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX)),
         nodes: known.nodes.iter().map(|(name, node)| (name.clone(), one(known, name, node))).collect(),

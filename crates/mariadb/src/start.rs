@@ -64,7 +64,7 @@ fn configure(cell: &Cell, node: &NodeName) -> Result<(), Error> {
     let text = {
         let known = cell.known();
         let mut donors: Vec<&NodeName> = known.order.nodes.iter().map(|other| &other.name).filter(|other| *other != node).collect();
-        donors.sort_by_key(|other| known.record.writer.as_ref() == Some(*other));
+        donors.sort_by_key(|other| known.writer.node.as_ref() == Some(*other));
         settings::node(&known.order, &cell.container("db"), known.index(node), &donors)
     };
     folder::replace(&cell.folder.node(node).join("conf").join("my.cnf"), text.as_bytes(), 0o400, Some(uid))

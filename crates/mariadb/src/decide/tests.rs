@@ -84,7 +84,7 @@ async fn a_silent_writer_stays_until_the_others_went_on_without_it() {
     speaks(&mut known, "n3", 6, &["n2", "n3"]);
     known.record.members = [name("n2"), name("n3")].into();
     assert_eq!(decide(&known), [Act::Writer(name("n2"))]);
-    known.record.writer = Some(name("n2"));
+    known.writer.node = Some(name("n2"));
     pass(3000).await;
     assert_eq!(decide(&known), [Act::End(name("n1"), "it does not answer and the others went on without it")]);
 }
