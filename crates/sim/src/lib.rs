@@ -5,6 +5,8 @@
 //! Invariants: wishes, faults and times are drawn from a seed, which every failure prints; see [`world`] for what else a replay to the letter needs.
 //! Entry points: [`world::run`], [`many::run`], [`scale::measure`]; the binary `sim`.
 
+#![expect(unexpected_cfgs, reason = "tokio_unstable is set by whoever wants a replay to the letter")]
+
 pub mod many;
 pub mod random;
 pub mod scale;

@@ -101,7 +101,6 @@ pub fn run(seed: u64) -> Result<Summary> {
     let mut builder = tokio::runtime::Builder::new_current_thread();
     builder.enable_time().start_paused(true);
     // Which of several ready tasks or branches comes first is tokio's own chance; only its unstable interface takes a seed.
-    #[expect(unexpected_cfgs, reason = "set by whoever wants a replay to the letter")]
     #[cfg(tokio_unstable)]
     builder.rng_seed(tokio::runtime::RngSeed::from_bytes(&seed.to_le_bytes()));
     let runtime = builder.build().context("a runtime of tokio")?;

@@ -1,5 +1,6 @@
 //! Worlds of many seeds. `SIM_SEEDS=5000` runs that many (from `SIM_FROM`, without a limit of time); by default as many as a minute holds.
 #![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(unexpected_cfgs, reason = "only tokio's unstable interface takes a seed for the order of tasks")]
 
 use std::time::Duration;
 
@@ -20,7 +21,6 @@ fn every_world_converges_and_holds_its_invariants() {
     assert!(many.sum.operations > many.held, "the worlds are too tame: {many}");
 }
 
-#[expect(unexpected_cfgs, reason = "only tokio's unstable interface takes a seed for the order of tasks")]
 #[cfg(tokio_unstable)]
 #[test]
 fn one_seed_gives_one_run() {
