@@ -1,4 +1,8 @@
 //! The one binary of the platform: its command line and all its processes.
+//!
+//! Purpose: nothing but the choice between the two.
+//! Invariants: a process of the platform and a command of a person never share a run.
+//! Entry points: [`cli::run`], [`roles::run`].
 
 mod cli;
 mod platform;

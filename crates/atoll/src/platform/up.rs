@@ -121,9 +121,14 @@ fn control(layout: &Layout, wanted: &Wanted) -> Part {
         user: "0:0".to_owned(),
         // It hands folders to the users of instances; it may read what those wrote.
         capabilities: vec!["CHOWN", "DAC_OVERRIDE", "FOWNER"],
-        mounts: vec![(layout.root.clone(), true), (wanted.docker_socket.clone(), true)],
+        mounts: vec![(layout.root.clone(), true), (folder_of(&wanted.docker_socket), true)],
         stop_within: Duration::from_secs(10),
     }
+}
+
+/// The folder of a socket is mounted, not the socket: a daemon that restarts makes a new one.
+fn folder_of(socket: &Path) -> PathBuf {
+    socket.parent().map_or_else(|| socket.to_owned(), Path::to_path_buf)
 }
 
 fn agent(layout: &Layout, wanted: &Wanted) -> Part {

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::platform::Layout;
 
-/// Runs until it is told to stop, or until the next edge has taken its sockets and its visitors are served.
+/// Runs until it is told to stop. Once the next edge has taken its sockets it serves the visitors it has and idles.
 pub async fn run(state: &Path, listen: SocketAddr, name: String, stop: CancellationToken) -> Result<()> {
     let layout = Layout::open(state)?;
     let options = edge::Options {

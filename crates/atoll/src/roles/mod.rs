@@ -46,12 +46,12 @@ pub enum Role {
         #[arg(long)]
         name: String,
     },
-    /// Is a cell's door. Its `--state` is a folder of its own.
+    /// Is a cell's door.
     #[command(hide = true)]
     Gate {
-        /// Folder of its certificate.
+        /// Its folder: its certificate, and the last state it was told.
         #[arg(long)]
-        identity: PathBuf,
+        folder: PathBuf,
         /// Its cell.
         #[arg(long)]
         cell: CellName,
@@ -88,8 +88,9 @@ fn block_on(role: Role, state: PathBuf) -> Result<()> {
             Role::Control { docker } => control::run(&state, &docker, stop).await,
             Role::Agent { docker } => agent::run(&state, &docker, stop).await,
             Role::Edge { listen, name } => edge::run(&state, listen, name, stop).await,
-            Role::Gate { identity, cell, name, entry, admin } => {
-                Ok(gate::run(gate::Options { cell, name, state, identity, entry, admin }, stop).await?)
+            Role::Gate { folder, cell, name, entry, admin } => {
+                let identity = folder.join("identity");
+                Ok(gate::run(gate::Options { cell, name, state: folder, identity, entry, admin }, stop).await?)
             }
         }
     })

@@ -44,12 +44,16 @@ impl control::Keys for Keys {
     }
 
     fn gate_identity(&self, cell: &CellName, gate: &GateName) -> Result<(), PortError> {
-        let folder = self.state.join("gates").join(cell.as_str()).join(gate.as_str()).join("identity");
+        let own = self.state.join("gates").join(cell.as_str()).join(gate.as_str());
+        let folder = own.join("identity");
         let role = Role::Gate(cell.clone(), gate.clone());
         self.ca.ensure(&folder, &role, Some(GATE_USER), Timestamp::now()).map_err(|e| PortError::new("IdentityNotWritten", e.to_string()))?;
-        // The folder itself was made by us; its owner must be able to enter it.
-        std::os::unix::fs::chown(&folder, Some(GATE_USER), Some(GATE_USER))
-            .map_err(|e| PortError::new("IdentityNotWritten", format!("{} could not be given to the gate: {e}", folder.display())))
+        // The folders were made by us just now or by an earlier term; their owner writes its state beside its identity.
+        for path in [own, folder] {
+            std::os::unix::fs::chown(&path, Some(GATE_USER), Some(GATE_USER))
+                .map_err(|e| PortError::new("IdentityNotWritten", format!("{} could not be given to the gate: {e}", path.display())))?;
+        }
+        Ok(())
     }
 }
 
