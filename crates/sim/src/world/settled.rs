@@ -67,7 +67,7 @@ fn cell(docs: &Docs, name: &CellName, cell: &Typed<Cell>) -> Result<()> {
     );
     ensure!(status.observed_generation == generation, "the status of cell {name} speaks of {}, not of {generation}", status.observed_generation);
     if ready && status.serving.as_ref() != Some(&cell.spec.blueprint) {
-        ensure!(said("Rolled"), "cell {name} serves {:?}, {} is wanted, and nothing says why: {status:#?}", status.serving, cell.spec.blueprint);
+        ensure!(said("Rolled") || said("ServicesReady"), "cell {name} serves {:?}, {} is wanted, and nothing says why: {status:#?}", status.serving, cell.spec.blueprint);
     }
     // Images that become ready make every cell ready in the end.
     let good = docs.snapshot.blueprint_of(cell).is_some();
@@ -114,7 +114,9 @@ fn tenant(world: &World, docs: &Docs, placement: &place::Placement, name: &Tenan
     ensure!(account.is_some(), "tenant {name} lives in {home} without schema {schema:?}");
     let locked = account.is_some_and(|account| account.order.access == TenantAccess::Locked);
     if serving == Some(wanted) {
-        ensure!(locked == (wanted == TenantState::Removed), "tenant {name} is {wanted:?} and its account is {account:?}");
+        // A tenant suspended after its removal stays locked: resuming unlocks it.
+        let right = locked == (wanted == TenantState::Removed) || wanted == TenantState::Suspended;
+        ensure!(right, "tenant {name} is {wanted:?} and its account is {account:?}");
         ensure!(
             status.observed_generation == generation,
             "the status of tenant {name} speaks of {}, not of {generation}: {status:#?}",
