@@ -51,9 +51,13 @@ async fn roll(world: &World, original: &str, image: &str, sites: &[crate::site::
 
     say("rolling to a version that never gets ready");
     let healthy = php.clone();
-    let broken =
-        good.replace("9999.1.1", "9999.1.2").replacen("ATOLL_PROOF: rolled", "ATOLL_PROOF: broken", 1).replacen("port: 9000", "port: 9001", 1);
-    let broken = broken.replacen("ready: {", "ready: { startWithin: 10s, ", 1);
+    // It starts, runs, and never listens.
+    let broken = good.replace("9999.1.1", "9999.1.2").replacen(
+        "environment: { ATOLL_PROOF: rolled }\n",
+        "environment: { ATOLL_PROOF: broken }\n      command: [sleep, \"600\"]\n",
+        1,
+    );
+    ensure!(broken.contains("sleep"), "the proof could not break the blueprint");
     apply(world, &broken, "9999.1.1", "9999.1.2").await?;
     wait_for("the roll to stop", WITHIN, async || Ok(world.atoll(&["explain", "cell", "cell-a"]).await?.contains("RolloutStopped"))).await?;
     let now = world.containers(&["label=dev.atoll.service=php"]).await?;

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 
 use super::control_down::kill_and_return;
 use crate::Options;
-use crate::fault::{kill, wait_for};
+use crate::fault::wait_for;
 use crate::outcome::{Outcome, say};
 use crate::world::{Plan, Tenant, World};
 
@@ -36,8 +36,7 @@ pub async fn prove(options: &Options) -> Result<Outcome> {
     say("crashing one instance again and again");
     let container = one_of(&world, "cache").await?;
     for _ in 0..CRASHES {
-        kill(&container).await?;
-        wait_for("the next start", WITHIN, async || Ok(crate::fault::pid_of(&container).await.is_ok())).await?;
+        kill_and_return(&container, WITHIN).await?;
     }
     let explained = world.atoll(&["explain", "cell", "cell-a"]).await?;
     let explained = explained.contains("CrashLoop") || explained.contains("restart");
