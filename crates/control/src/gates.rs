@@ -119,12 +119,19 @@ pub struct Message {
 }
 
 /// Works out what a cell's gates are to be told. `None`: the cell has no networks or no blueprint.
+///
+/// # Errors
+/// To wait, while nobody has said what runs in the cell; what the cell's key says.
 pub async fn message(world: &World, name: &CellName) -> Result<Option<Message>, StepError> {
     let Some(cell) = world.view.read(|known| known.snapshot.cells.get(name).cloned()) else { return Ok(None) };
     let Some(allocation) = &cell.status.allocation else { return Ok(None) };
     let key = key(world, &cell, name).await?;
     let desk = world.desk(name);
-    let observed = desk.observed();
+    // A control that has just begun does not know what runs: an empty list would take every instance out of service.
+    let Some(observed) = desk.observed() else {
+        let words = format!("what runs in {name} is not known yet, so its gates keep what they have");
+        return Err(StepError::wait("EngineUnreachable", words, world.options.look_busy));
+    };
     let content = world.view.read(|known| {
         let (_, blueprint) = cells::effective(known, &cell)?;
         let platform = known.snapshot.platform_spec();
@@ -132,7 +139,7 @@ pub async fn message(world: &World, name: &CellName) -> Result<Option<Message>, 
         let here = known.by_cell.get(name).into_iter().flatten();
         let tenants = here.filter_map(|tenant| Some((tenant, &known.snapshot.tenants.get(tenant)?.status)));
         let tenants: Vec<(&TenantName, &TenantStatus)> = tenants.collect();
-        let state = frame.gate_state(&world.incarnation, key, tenants.into_iter(), observed.as_deref());
+        let state = frame.gate_state(&world.incarnation, key, tenants.into_iter(), Some(&observed));
         Some((state, frame.gates()))
     });
     let Some((content, gates)) = content else { return Ok(None) };
