@@ -46,7 +46,13 @@ pub struct RemoteData {
 }
 
 impl RemoteData {
-    async fn call<T: DeserializeOwned>(&self, method: Method, path: String, body: &(impl Serialize + Sync), within: Duration) -> Result<T, DataError> {
+    async fn call<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: String,
+        body: &(impl Serialize + Sync),
+        within: Duration,
+    ) -> Result<T, DataError> {
         let refused = |message: String| DataError::Refused { reason: "WireShape".to_owned(), message };
         let body = if method == Method::GET { Bytes::new() } else { serde_json::to_vec(body).map_err(|e| refused(e.to_string()))?.into() };
         let request = Request::builder().method(method).uri(path).header(header::CONTENT_TYPE, "application/json").body(body);

@@ -10,9 +10,7 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use model::{
-    CellName, Document, DocumentName, Fault, Kind, OperationName, Revision, TenantName,
-};
+use model::{CellName, Document, DocumentName, Fault, Kind, OperationName, Revision, TenantName};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
@@ -217,8 +215,7 @@ impl Client {
     async fn send(&self, method: Method, path: &str, body: Bytes) -> Result<Incoming, ClientError> {
         let unreachable = |source| ClientError::Unreachable { socket: self.socket.to_path_buf(), source };
         let stream = UnixStream::connect(&*self.socket).await.map_err(unreachable)?;
-        let (mut sender, connection) =
-            http1::handshake(TokioIo::new(stream)).await.map_err(|e| ClientError::protocol("greeting")(e.into()))?;
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|e| ClientError::protocol("greeting")(e.into()))?;
         // The connection ends with its one answer: dropping that answer's body ends this task.
         tokio::spawn(async move {
             let _ = connection.await;

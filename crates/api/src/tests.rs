@@ -5,7 +5,7 @@ use std::path::Path;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixListener;
 
-use crate::v1::{WatchLine};
+use crate::v1::WatchLine;
 use crate::{Client, ClientError};
 
 /// Answers one request with these bytes and closes.

@@ -25,8 +25,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use model::{
-    BlueprintName, CellName, Condition, Document, DocumentName, DomainName, Fault, InstanceName, Kind, OperationName, Revision, Sensitive,
-    TenantName,
+    BlueprintName, CellName, Condition, Document, DocumentName, DomainName, Fault, InstanceName, Kind, OperationName, Revision, Sensitive, TenantName,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

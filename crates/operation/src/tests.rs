@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use model::v1alpha1::{Cell, CellSpec, Operation, OperationSpec, OperationState, OperationStatus, Scheduling, Subject, Verb};
 use model::{CellName, Document, Kind, OperationName, Typed};
 use serde_json::{Value, json};
-use store::{Compare, Key, SharedStore, Store, TypedStore, fake::FakeStore};
+use store::{Compare, Key, SharedStore, TypedStore, fake::FakeStore};
 
 use crate::harness::{self, Scenario, Stage};
 use crate::*;

@@ -75,7 +75,8 @@ fn pid_in(path: &str) -> Result<u32> {
 /// Mount points that the engine made, innermost first.
 fn mounts() -> Result<Vec<String>> {
     let table = fs_err::read_to_string("/proc/self/mounts")?;
-    let of_engine = |point: &&str| point.starts_with("/var/lib/docker/") || point.starts_with("/run/docker/") || point.starts_with("/var/run/docker/");
+    let of_engine =
+        |point: &&str| point.starts_with("/var/lib/docker/") || point.starts_with("/run/docker/") || point.starts_with("/var/run/docker/");
     let mut points: Vec<String> = table.lines().filter_map(|line| line.split(' ').nth(1)).filter(of_engine).map(str::to_owned).collect();
     points.sort_by_key(|point| std::cmp::Reverse(point.len()));
     Ok(points)

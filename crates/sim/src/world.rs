@@ -106,7 +106,9 @@ pub fn run(seed: u64) -> Result<Summary> {
     let runtime = builder.build().context("a runtime of tokio")?;
     let outcome = runtime.block_on(play(seed));
     runtime.shutdown_background();
-    outcome.with_context(|| format!("seed {seed} does not hold; replay: RUSTFLAGS='--cfg tokio_unstable' cargo run -p sim -- world --seed {seed} --times 20"))
+    outcome.with_context(|| {
+        format!("seed {seed} does not hold; replay: RUSTFLAGS='--cfg tokio_unstable' cargo run -p sim -- world --seed {seed} --times 20")
+    })
 }
 
 async fn play(seed: u64) -> Result<Summary> {

@@ -177,7 +177,11 @@ async fn refuse_taken_port(engine: &Containers, wanted: &Wanted) -> Result<()> {
     let public = &wanted.spec.public;
     match tokio::net::TcpListener::bind((public.address, public.port)).await {
         Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
-            bail!("port {} is taken on {}: free it (ss -ltnp 'sport = :{0}' shows by whom) or set spec.public.port of the Platform", public.port, public.address)
+            bail!(
+                "port {} is taken on {}: free it (ss -ltnp 'sport = :{0}' shows by whom) or set spec.public.port of the Platform",
+                public.port,
+                public.address
+            )
         }
         Err(error) if error.kind() == std::io::ErrorKind::AddrNotAvailable => bail!("{} is not an address of this machine", public.address),
         _ => Ok(()),
@@ -187,7 +191,8 @@ async fn refuse_taken_port(engine: &Containers, wanted: &Wanted) -> Result<()> {
 /// Gives a folder to a user.
 fn give(folder: &Path, user: u32) -> Result<()> {
     fs_err::create_dir_all(folder)?;
-    std::os::unix::fs::chown(folder, Some(user), Some(user)).with_context(|| format!("{} could not be given to user {user}; run as root", folder.display()))?;
+    std::os::unix::fs::chown(folder, Some(user), Some(user))
+        .with_context(|| format!("{} could not be given to user {user}; run as root", folder.display()))?;
     for entry in fs_err::read_dir(folder)? {
         let path = entry?.path();
         std::os::unix::fs::lchown(&path, Some(user), Some(user)).with_context(|| format!("{} could not be given to user {user}", path.display()))?;

@@ -67,7 +67,12 @@ fn cell(docs: &Docs, name: &CellName, cell: &Typed<Cell>) -> Result<()> {
     );
     ensure!(status.observed_generation == generation, "the status of cell {name} speaks of {}, not of {generation}", status.observed_generation);
     if ready && status.serving.as_ref() != Some(&cell.spec.blueprint) {
-        ensure!(said("Rolled") || said("ServicesReady"), "cell {name} serves {:?}, {} is wanted, and nothing says why: {status:#?}", status.serving, cell.spec.blueprint);
+        ensure!(
+            said("Rolled") || said("ServicesReady"),
+            "cell {name} serves {:?}, {} is wanted, and nothing says why: {status:#?}",
+            status.serving,
+            cell.spec.blueprint
+        );
     }
     // Images that become ready make every cell ready in the end.
     let good = docs.snapshot.blueprint_of(cell).is_some();

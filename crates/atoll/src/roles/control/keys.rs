@@ -30,7 +30,10 @@ impl control::Keys for Keys {
 
     fn open(&self, name: &DocumentName, sealed: &SealedSecret) -> Result<Sensitive<String>, PortError> {
         if sealed.key != KEY {
-            return Err(PortError::new("SecretUnreadable", format!("secret {name} was sealed under key {}, which this control does not have", sealed.key)));
+            return Err(PortError::new(
+                "SecretUnreadable",
+                format!("secret {name} was sealed under key {}, which this control does not have", sealed.key),
+            ));
         }
         self.sealer.open(name.as_str(), &sealed.sealed).map_err(|e| PortError::new("SecretUnreadable", e.to_string()))
     }
