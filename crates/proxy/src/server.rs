@@ -23,6 +23,8 @@ const BREATHER: Duration = Duration::from_millis(50);
 const SWEEP: Duration = Duration::from_secs(5);
 /// How long a connection that was already made is waited for when a server stops.
 const LATE: Duration = Duration::from_millis(10);
+/// How long such connections are taken in all. While another process listens on the same socket they never cease, and they are its own.
+const LATE_IN_ALL: Duration = Duration::from_millis(100);
 
 /// Who is in front, and thereby what is believed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -195,7 +197,10 @@ async fn listen<D: Decide>(server: Arc<Server<D>>, listener: StdListener, stop: 
         }
     }
     // Connections that the kernel already made for us would be reset with the socket.
-    while let Ok(Ok((stream, peer))) = tokio::time::timeout(LATE, listener.accept()).await {
+    let end = tokio::time::Instant::now() + LATE_IN_ALL;
+    while tokio::time::Instant::now() < end
+        && let Ok(Ok((stream, peer))) = tokio::time::timeout(LATE, listener.accept()).await
+    {
         take(stream, peer);
     }
     drop(listener);
