@@ -22,6 +22,8 @@ pub struct Plan {
     pub tenants: Vec<(&'static str, &'static str)>,
     /// Grace period of removed tenants.
     pub grace: &'static str,
+    /// Changes the blueprint's text before anything starts.
+    pub blueprint: fn(String) -> String,
 }
 
 impl Default for Plan {
@@ -30,6 +32,7 @@ impl Default for Plan {
             cells: vec!["cell-a", "cell-b"],
             tenants: vec![("alpha", "cell-a"), ("beta", "cell-a"), ("gamma", "cell-b"), ("delta", "cell-b")],
             grace: "7d",
+            blueprint: |text| text,
         }
     }
 }
@@ -79,7 +82,9 @@ impl World {
         copy_folder(&root.join("blueprints/wordpress"), &manifests.join("wordpress"))?;
         // 64 pools of 4 cells each in 10.124.0.0/14, away from the default pool; a clash is refused by name and the proof ends.
         let pool = format!("10.{}.{}.0/21", 124 + random.random_range(0..4), 8 * random.random_range(0..32));
-        let blueprint = blueprint_name(&manifests.join("wordpress/blueprint.yaml"))?;
+        let file = manifests.join("wordpress/blueprint.yaml");
+        fs_err::write(&file, (plan.blueprint)(fs_err::read_to_string(&file)?))?;
+        let blueprint = blueprint_name(&file)?;
         let mut text = format!(
             "apiVersion: atoll.dev/v1alpha1\nkind: Platform\nmetadata: {{ name: {platform} }}\nspec:\n  grace: {}\n  network: {{ pool: {pool} }}\n  public: {{ scheme: http, address: 127.0.0.1, port: {} }}\n",
             plan.grace,

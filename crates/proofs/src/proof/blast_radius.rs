@@ -1,4 +1,8 @@
-//! In cell A processor, memory, processes and database connections are exhausted and at last everything is killed; cell B does not notice, and nothing of B answers from A.
+//! In cell A processor, memory, processes, database connections and writable space are exhausted and at last everything is killed; cell B does not notice, and
+//! nothing of B answers from A.
+//!
+//! A cell is only as isolated as its limits: the proof gives both cells limits that fit two processors together. With the blueprint's own limits, which let a cell
+//! use both processors while nobody else does, a cell that burns all it may doubles its neighbour's latency.
 
 use std::time::Duration;
 
@@ -12,12 +16,23 @@ use crate::outcome::{Outcome, say};
 use crate::world::{Plan, World};
 use crate::writers::Account;
 
-/// Length of each measured stretch.
-const STRETCH: Duration = Duration::from_secs(12);
+/// Length of each measured stretch, and how long a disturbance that could go on does.
+const STRETCH: Duration = Duration::from_secs(30);
+const EXHAUSTED_S: u64 = 27;
+/// Visitors of cell B and how often each asks: what the limits of its instances can serve.
+const VISITORS: usize = 2;
+const PACE: Duration = Duration::from_millis(200);
+/// Containers of a cell that must be there to be killed.
+const CONTAINERS: usize = 9;
+
+/// Limits by which two cells fit two processors.
+fn limited(blueprint: String) -> String {
+    blueprint.replace("cpu: 500m", "cpu: 200m").replace("cpu: \"1\"", "cpu: 400m")
+}
 
 /// Runs the proof.
 pub async fn prove(options: &Options) -> Result<Outcome> {
-    let plan = Plan { tenants: vec![("alpha", "cell-a"), ("gamma", "cell-b")], ..Plan::default() };
+    let plan = Plan { tenants: vec![("alpha", "cell-a"), ("gamma", "cell-b")], blueprint: limited, ..Plan::default() };
     let mut world = World::start(&plan, options.keep).await?;
     let tenants = world.add_tenants(&plan).await?;
     let b = [tenants[1].site.clone()];
@@ -26,7 +41,7 @@ pub async fn prove(options: &Options) -> Result<Outcome> {
     let calm = measure(&b, async || Ok(())).await?;
     let mut errors = calm.0;
     let mut worst: f64 = 0.0;
-    for what in ["cpu", "memory", "pids", "connections", "kill"] {
+    for what in ["cpu", "memory", "pids", "connections", "space", "kill"] {
         say(&format!("cell A: {what}"));
         let (failed, p99) = measure(&b, async || exhaust(&world, what).await).await.with_context(|| what.to_owned())?;
         say(&format!("  cell B: {failed} errors, p99 {p99:.1} ms (undisturbed {:.1} ms)", calm.1));
@@ -45,7 +60,7 @@ pub async fn prove(options: &Options) -> Result<Outcome> {
 
 /// Errors and p99 of cell B while something happens in cell A.
 async fn measure(b: &[crate::site::Site], disturb: impl AsyncFnOnce() -> Result<()>) -> Result<(usize, f64)> {
-    let load = Load::start(b, "/", 4, Duration::from_millis(50));
+    let load = Load::start(b, "/", VISITORS, PACE);
     let began = tokio::time::Instant::now();
     disturb().await?;
     tokio::time::sleep_until(began + STRETCH).await;
@@ -64,7 +79,7 @@ async fn exhaust(world: &World, what: &str) -> Result<()> {
         anyhow::Ok(())
     };
     match what {
-        "cpu" => in_php("$end = time() + 11; while (time() < $end) { sha1(random_bytes(64)); }").await,
+        "cpu" => in_php(&format!("$end = time() + {EXHAUSTED_S}; while (time() < $end) {{ sha1(random_bytes(64)); }}")).await,
         "memory" => in_php("$a = []; while (true) { $a[] = str_repeat('x', 1 << 20); }").await,
         "pids" => {
             for name in &php {
@@ -90,11 +105,21 @@ async fn exhaust(world: &World, what: &str) -> Result<()> {
             tokio::time::sleep(Duration::from_secs(5)).await;
             Ok(())
         }
+        "space" => {
+            for name in &php {
+                let fill = "cat /dev/zero > /tmp/proof; test $(stat -c %s /tmp/proof) -ge 33554432 && echo full; sleep 5; rm /tmp/proof";
+                let said = run("docker", &["exec", name, "sh", "-c", fill]).await?;
+                ensure!(said.trim() == "full", "{name} could not fill its writable space: {said}");
+            }
+            Ok(())
+        }
         _ => {
+            let mut killed = 0;
             for name in world.containers(&["label=dev.atoll.cell=cell-a"]).await? {
                 // One that the engine is just starting again may be gone between the listing and the kill.
-                drop(kill(&name).await);
+                killed += usize::from(kill(&name).await.is_ok());
             }
+            ensure!(killed >= CONTAINERS, "only {killed} containers of cell A were killed");
             Ok(())
         }
     }
