@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
@@ -28,8 +28,8 @@ pub async fn prove(options: &Options) -> Result<Outcome> {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         let offsets: Vec<u64> = (0..3).map(|_| random.random_range(0..400)).collect();
         tokio::time::sleep(Duration::from_millis(random.random_range(500..2500))).await;
-        let before = writers.sql.counts().0;
-        ensure!(before > 20, "seed {seed}: the writers hardly wrote");
+        // A kill proves nothing unless something was acknowledged before it.
+        wait_for("the writers to write", Duration::from_secs(30), async || Ok(writers.sql.counts().0 > 20)).await.with_context(|| format!("seed {seed}"))?;
         let at = kill_all(&world, &offsets).await.with_context(|| format!("seed {seed}"))?;
         wait_for("commits after the outage", Duration::from_secs(90), async || Ok(writers.sql.first_after(at).is_some()))
             .await
