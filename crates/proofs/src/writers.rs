@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -75,6 +75,9 @@ pub struct Writers {
 impl Writers {
     /// Starts `count` writers through SQL and as many through HTTP, spread over the tenants.
     pub async fn start(world: &World, cell: &str, tenants: &[&Tenant], sql: usize, http: usize) -> Result<Self> {
+        // No two rounds write the same: what an earlier one wrote would stand for what this one lost.
+        static ROUND: AtomicU64 = AtomicU64::new(1);
+        let round = ROUND.fetch_add(1, Ordering::Relaxed);
         let stop = Arc::new(AtomicBool::new(false));
         let mut writers = Self { stop: stop.clone(), set: JoinSet::new(), sql: Ledger::default(), http: Ledger::default() };
         for (i, tenant) in tenants.iter().cycle().take(sql.max(http)).enumerate() {
@@ -85,11 +88,11 @@ impl Writers {
                     "CREATE TABLE IF NOT EXISTS proof_ledger (id VARCHAR(64) NOT NULL PRIMARY KEY, at TIMESTAMP(6) NOT NULL) ENGINE=InnoDB",
                 )
                 .await?;
-                writers.set.spawn(write_sql(account, format!("{}-s{i}", tenant.site.tenant), writers.sql.clone(), stop.clone()));
+                writers.set.spawn(write_sql(account, format!("{}-r{round}s{i}", tenant.site.tenant), writers.sql.clone(), stop.clone()));
             }
             if i < http {
                 let editor = tenant.site.log_in(&tenant.user, &tenant.password).await?;
-                writers.set.spawn(write_http(editor, format!("{}h{i}", tenant.site.tenant), writers.http.clone(), stop.clone()));
+                writers.set.spawn(write_http(editor, format!("{}r{round}h{i}", tenant.site.tenant), writers.http.clone(), stop.clone()));
             }
         }
         Ok(writers)
