@@ -189,6 +189,8 @@ impl Parts<'_> {
             cap_add: (!self.capabilities.is_empty()).then(|| self.capabilities.to_vec()),
             security_opt: Some(vec!["no-new-privileges".to_owned()]),
             nano_cpus: Some(i64::from(self.limits.cpu.0) * 1_000_000),
+            // Where the machine has less than all limits together, each has its part by its limit (a whole processor weighs 1024).
+            cpu_shares: Some((i64::from(self.limits.cpu.0) * 1024 / 1000).max(2)),
             memory: Some(memory),
             memory_swap: Some(memory),
             pids_limit: Some(i64::from(self.limits.pids)),

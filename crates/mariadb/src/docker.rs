@@ -269,6 +269,8 @@ fn body(wanted: Wanted) -> ContainerCreateBody {
         memory,
         memory_swap: memory,
         nano_cpus: wanted.nano_cpus,
+        // Weighs by its limit, as the cell's services do: a whole processor is 1024.
+        cpu_shares: wanted.nano_cpus.map(|nano| (nano * 1024 / 1_000_000_000).max(2)),
         pids_limit: Some(wanted.pids),
         readonly_rootfs: Some(true),
         cap_drop: Some(vec!["ALL".to_owned()]),
