@@ -88,12 +88,12 @@ fn tenant(world: &World, docs: &Docs, placement: &place::Placement, name: &Tenan
     let Some(home) = &status.cell else {
         ensure!(tenant.metadata.deletion_requested_at.is_none(), "tenant {name} is to go, lives nowhere, and stands");
         ensure!(status.serving.is_none() && status.schema.is_none(), "tenant {name} lives nowhere and is served: {status:#?}");
-        let failed =
-            status.conditions.get("Installed").filter(|said| said.status == ConditionStatus::False && said.observed_generation == generation);
         return match placement.outcomes.get(name) {
-            // A creation that failed is tried again when the tenant is changed.
+            // A creation that failed, again and again, is tried again when the tenant is changed.
             Some(Outcome::Placed { cell, .. }) => {
-                ensure!(failed.is_some_and(|said| !said.reason.is_empty()), "tenant {name} fits cell {cell} and was not placed: {status:#?}");
+                let given_up = status.creation.is_some_and(|creation| creation.generation == generation && creation.next_try_at.is_none());
+                let said = status.conditions.get("Installed").filter(|said| said.status == ConditionStatus::False);
+                ensure!(given_up && said.is_some(), "tenant {name} fits cell {cell} and was not placed: {status:#?}");
                 Ok(())
             }
             Some(outcome) => {
@@ -113,6 +113,7 @@ fn tenant(world: &World, docs: &Docs, placement: &place::Placement, name: &Tenan
             .is_some_and(|said| said.status == ConditionStatus::False && said.observed_generation == generation);
         ensure!(said || !ready, "tenant {name} is {serving:?}, {wanted:?} is wanted, its cell {home} is ready, and nothing says why: {status:#?}");
     }
+    follows(docs, name, home, tenant)?;
     let schema = status.schema.clone().unwrap_or_default();
     let tenants = world.data.tenants(home);
     let account = tenants.get(&schema);
@@ -129,6 +130,29 @@ fn tenant(world: &World, docs: &Docs, placement: &place::Placement, name: &Tenan
         );
     }
     Ok(())
+}
+
+/// A tenant that is served is ready exactly when its cell is.
+fn follows(docs: &Docs, name: &TenantName, home: &CellName, tenant: &Typed<Tenant>) -> Result<()> {
+    let said = |conditions: &model::Conditions| conditions.get("Ready").map(|said| said.status);
+    let cell = docs.snapshot.cells.get(home).and_then(|cell| said(&cell.status.conditions));
+    let own = said(&tenant.status.conditions);
+    ensure!(
+        tenant.status.serving != Some(TenantState::Active) || own == cell,
+        "tenant {name} says {own:?} of its readiness, its cell {home} says {cell:?}: {:#?}",
+        tenant.status
+    );
+    Ok(())
+}
+
+/// Tenants whose creation is to be tried again by itself, in a cell that can take them.
+pub fn to_be_tried(docs: &Docs) -> bool {
+    let placement = place::place(&docs.snapshot);
+    placement.placed().any(|(name, _)| {
+        docs.snapshot.tenants.get(name).is_some_and(|tenant| {
+            tenant.status.creation.is_some_and(|creation| creation.generation == tenant.metadata.generation && creation.next_try_at.is_some())
+        })
+    })
 }
 
 /// Every claim belongs to a tenant that stands, lives somewhere and wants it.
