@@ -197,7 +197,7 @@ fn a_port_may_change_but_not_pass_to_another_service_while_the_cell_stands() {
     world.blueprint("wordpress.3", serde_json::from_value(taken).unwrap());
     world.cell("new", |_| {});
     world.cell("a", |cell| {
-        let allocation = json!({ "appNetwork": "10.91.0.0/24", "dataNetwork": "10.91.1.0/24" });
+        let allocation = json!({ "appNetwork": "10.91.0.0/24", "dataNetwork": "10.91.1.0/24", "machines": [] });
         cell.status.allocation = Some(serde_json::from_value(allocation).unwrap());
     });
     let refused = |of: &str, blueprint: &str| code(&plan_changes(&world.snapshot, vec![cell(of, blueprint)]), of);

@@ -27,6 +27,7 @@ pub fn check(world: &World, controls: &Controls) -> Result<()> {
     }
     for (name, cell) in &docs.snapshot.cells {
         self::cell(&docs, name, cell)?;
+        serves(world, name, cell)?;
     }
     let placement = place::place(&docs.snapshot);
     for (name, tenant) in &docs.snapshot.tenants {
@@ -68,7 +69,7 @@ fn cell(docs: &Docs, name: &CellName, cell: &Typed<Cell>) -> Result<()> {
     ensure!(status.observed_generation == generation, "the status of cell {name} speaks of {}, not of {generation}", status.observed_generation);
     if ready && status.serving.as_ref() != Some(&cell.spec.blueprint) {
         ensure!(
-            said("Rolled") || said("ServicesReady"),
+            status.serving.is_some() && said("Rolled"),
             "cell {name} serves {:?}, {} is wanted, and nothing says why: {status:#?}",
             status.serving,
             cell.spec.blueprint
@@ -77,6 +78,19 @@ fn cell(docs: &Docs, name: &CellName, cell: &Typed<Cell>) -> Result<()> {
     // Images that become ready make every cell ready in the end.
     let good = docs.snapshot.blueprint_of(cell).is_some();
     ensure!(good, "cell {name} is made from nothing that stands");
+    Ok(())
+}
+
+/// A cell that is said to be ready has an instance of each service that is, in truth.
+fn serves(world: &World, name: &CellName, cell: &Typed<Cell>) -> Result<()> {
+    if !cell.status.conditions.is_true("Ready") {
+        return Ok(());
+    }
+    let stands = world.engine.look(name);
+    for service in ["web", "php", "cache", "gate"] {
+        let up = stands.instances.iter().any(|instance| instance.service.as_str() == service && instance.state == engine::InstanceState::Ready);
+        ensure!(up, "cell {name} is said to be ready, and no {service} is: {stands:#?}");
+    }
     Ok(())
 }
 
@@ -120,9 +134,7 @@ fn tenant(world: &World, docs: &Docs, placement: &place::Placement, name: &Tenan
     ensure!(account.is_some(), "tenant {name} lives in {home} without schema {schema:?}");
     let locked = account.is_some_and(|account| account.order.access == TenantAccess::Locked);
     if serving == Some(wanted) {
-        // A tenant suspended after its removal stays locked: resuming unlocks it.
-        let right = locked == (wanted == TenantState::Removed) || wanted == TenantState::Suspended;
-        ensure!(right, "tenant {name} is {wanted:?} and its account is {account:?}");
+        ensure!(locked == (wanted == TenantState::Removed), "tenant {name} is {wanted:?} and its account is {account:?}");
         ensure!(
             status.observed_generation == generation,
             "the status of tenant {name} speaks of {}, not of {generation}: {status:#?}",
@@ -203,6 +215,16 @@ fn doors(world: &World, docs: &Docs) -> Result<()> {
         // A closed cell's gates are gone with it; the fake keeps what they were last told.
         if !stands {
             continue;
+        }
+        let stands = world.engine.look(&cell);
+        for service in &state.services {
+            let settled = docs.snapshot.cells.get(&cell).is_some_and(|cell| cell.status.serving.as_ref() == Some(&cell.spec.blueprint));
+            let calm = settled && docs.snapshot.cells.get(&cell).is_some_and(|cell| cell.status.conditions.is_true("ServicesReady"));
+            ensure!(!calm || service.also.is_empty(), "{gate} of cell {cell} keeps doors for nobody: {service:#?}");
+            for instance in &service.instances {
+                let at = stands.instances.iter().find(|other| other.name == instance.name).and_then(|other| other.address);
+                ensure!(at.is_none_or(|at| at == instance.address), "{gate} of cell {cell} looks for {} elsewhere than {at:?}", instance.name);
+            }
         }
         let known: BTreeMap<&TenantName, _> = state.tenants.iter().map(|tenant| (&tenant.tenant, (tenant.epoch, tenant.state))).collect();
         for (name, tenant) in docs.snapshot.tenants.iter().filter(|(_, tenant)| tenant.status.cell.as_ref() == Some(&cell)) {
