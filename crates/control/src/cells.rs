@@ -3,7 +3,7 @@
 mod judge;
 mod wishes;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use data::{ClusterReport, DataError, SharedData};
 use engine::{EngineError, Observation};
-use model::v1alpha1::{Blueprint, Cell, CellStatus, Operation, OperationState, Verb};
+use model::v1alpha1::{Blueprint, BlueprintSpec, Cell, CellStatus, Operation, OperationState, Verb};
 use model::{CellName, DocumentName, Generation, Kind, Typed};
 use store::{Key, StoreError, TypedStore};
 use tokio::time::Instant;
@@ -48,6 +48,15 @@ pub fn effective<'k>(known: &'k Known, cell: &Typed<Cell>) -> Option<(&'k Docume
         _ => wanted,
     };
     known.snapshot.blueprints.get_key_value(name)
+}
+
+/// Blueprints of which instances may run in a cell beside those of the effective one: what it serves, what it is to serve, and both ends of its roll.
+pub fn beside<'k>(known: &'k Known, cell: &Typed<Cell>) -> Vec<&'k BlueprintSpec> {
+    let roll = known.operation(cell.status.operation.as_ref()).filter(|operation| operation.spec.verb == Verb::CellRoll);
+    let roll = roll.and_then(|operation| serde_json::from_value::<crate::verbs::Roll>(operation.spec.parameters.clone()).ok());
+    let names = cell.status.serving.iter().chain([&cell.spec.blueprint]).chain(roll.iter().flat_map(|roll| [&roll.from, &roll.to]));
+    let names: BTreeSet<&DocumentName> = names.filter(|name| effective(known, cell).is_none_or(|(effective, _)| effective != *name)).collect();
+    names.into_iter().filter_map(|name| known.snapshot.blueprints.get(name)).map(|blueprint| &blueprint.spec).collect()
 }
 
 /// Whether an operation is replacing services by those of this blueprint.

@@ -139,7 +139,9 @@ pub async fn message(world: &World, name: &CellName) -> Result<Option<Message>, 
         let here = known.by_cell.get(name).into_iter().flatten();
         let tenants = here.filter_map(|tenant| Some((tenant, &known.snapshot.tenants.get(tenant)?.status)));
         let tenants: Vec<(&TenantName, &TenantStatus)> = tenants.collect();
-        let state = frame.gate_state(&world.incarnation, key, tenants.into_iter(), Some(&observed));
+        let told = desk.told();
+        let runs = wanted::Runs { observed: &observed, beside: cells::beside(known, &cell), told: told.as_deref() };
+        let state = frame.gate_state(&world.incarnation, key, tenants.into_iter(), &runs);
         Some((state, frame.gates()))
     });
     let Some((content, gates)) = content else { return Ok(None) };

@@ -1,5 +1,8 @@
 //! Tenants: domains, placement, and what their documents ask for.
 
+pub mod again;
+mod follow;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,9 +31,10 @@ pub async fn activate(world: &World) -> Result<Report, StoreError> {
     let placement = world.view.read(|known| plan::place::place_with(&known.snapshot, &ownership));
     let placed = place(world, &ownership, &placement).await?;
     let begun = wishes(world, &ownership).await?;
+    let followed = follow::follow(world).await?;
     let settings = settings(world).await;
-    let report = Report::new(format!("{placed} placed, {begun} operations begun, {settings} settings written"));
-    Ok(match next_purge(world) {
+    let report = Report::new(format!("{placed} placed, {begun} operations begun, {followed} followed their cells, {settings} settings written"));
+    Ok(match next_due(world) {
         Some(after) => report.again(after),
         None => report,
     })
@@ -55,7 +59,7 @@ fn calm(result: Result<(), StoreError>) -> Result<(), StoreError> {
     }
 }
 
-/// Whether a creation of this spec already failed: only another spec is tried again.
+/// Whether an operation of this spec already failed: only another spec is tried again.
 fn refused(tenant: &Typed<Tenant>, condition: &str) -> bool {
     let said = tenant.status.conditions.get(condition).filter(|said| said.status == ConditionStatus::False);
     said.is_some_and(|said| said.observed_generation == tenant.metadata.generation)
@@ -76,7 +80,7 @@ async fn place(world: &World, ownership: &Ownership, placement: &Placement) -> R
             continue;
         }
         match outcome {
-            Outcome::Placed { cell, .. } if !refused(&tenant, "Installed") => {
+            Outcome::Placed { cell, .. } if again::not_before(&tenant, world.now()).is_none() => {
                 let mine = ownership.tenants.get(name).cloned().unwrap_or_default();
                 let done = take(world, &tenant, cell, &mine, &outcome.message()).await;
                 placed += usize::from(done.is_ok());
@@ -270,11 +274,16 @@ async fn settings(world: &World) -> usize {
     written
 }
 
-/// How long until the next removed tenant's grace ends.
-fn next_purge(world: &World) -> Option<Duration> {
+/// How long until time alone changes what is to be done: a removed tenant's grace ends, or a failed creation is tried again.
+fn next_due(world: &World) -> Option<Duration> {
+    let now = world.now();
     let next = world.view.read(|known| {
-        let removed = known.snapshot.tenants.values().filter(|t| t.status.operation.is_none());
-        removed.filter_map(|tenant| tenant.status.purge_at).min()
+        let free = known.snapshot.tenants.values().filter(|t| t.status.operation.is_none());
+        free.filter_map(|tenant| match tenant.status.cell {
+            Some(_) => tenant.status.purge_at,
+            None => again::not_before(tenant, now).filter(|at| *at != Timestamp::MAX),
+        })
+        .min()
     });
-    Some(Duration::try_from(next?.duration_since(world.now())).unwrap_or_default().max(Duration::from_millis(100)))
+    Some(Duration::try_from(next?.duration_since(now)).unwrap_or_default().max(Duration::from_millis(100)))
 }

@@ -4,4 +4,5 @@ mod feed;
 mod folders;
 mod support;
 mod verbs;
+mod versions;
 mod whole;

@@ -1,19 +1,20 @@
 //! What is wanted of a cell, as its engine, its agent and its gates are told: plain functions over documents.
 
+mod doors;
+
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
 use data::{ClusterOrder, NodeOrder};
-use engine::{GateWanted, InstanceState, Mount, Network, Observed, ServiceWanted, Wanted};
+use engine::{GateWanted, Mount, Network, ServiceWanted, Wanted};
 use ipnet::Ipv4Net;
-use model::v1alpha1::{
-    Allocation, BlueprintSpec, CacheSpec, FilesAccess, Limits, PlatformSpec, Probe, ProbeKind, Replicas, Service, TenantState, TenantStatus,
-};
-use model::{CellName, Cpu, Epoch, GateName, Generation, Memory, NodeName, ServiceName, Span, TenantName};
-use routes::{GateInstance, GateKey, GateProbe, GateService, GateState, GateTenant, GateTenantState};
+use model::v1alpha1::{Allocation, BlueprintSpec, CacheSpec, FilesAccess, Limits, PlatformSpec, Probe, ProbeKind, Replicas, Service};
+use model::{CellName, Cpu, Epoch, GateName, Generation, Memory, NodeName, ServiceName, Span};
 
 use crate::names;
+
+pub use doors::Runs;
 
 /// What memcached takes beside its items.
 const CACHE_OVERHEAD: Memory = Memory::mebi(16);
@@ -165,41 +166,6 @@ impl Frame<'_> {
             grace: self.platform.grace,
         })
     }
-
-    /// What the cell's gates are told, without a number.
-    pub fn gate_state<'t>(
-        &self,
-        incarnation: &str,
-        key: GateKey,
-        tenants: impl Iterator<Item = (&'t TenantName, &'t TenantStatus)>,
-        observed: Option<&Observed>,
-    ) -> GateState {
-        let tenants = tenants.filter_map(|(tenant, status)| {
-            let state = match status.serving? {
-                TenantState::Active => GateTenantState::Open,
-                TenantState::Suspended | TenantState::Removed => GateTenantState::Suspended,
-            };
-            Some(GateTenant { tenant: tenant.clone(), epoch: status.epoch, state })
-        });
-        let services = self.services().into_iter().filter_map(|(name, wanted)| {
-            let port = wanted.port?;
-            let entry = self.blueprint.services.get(&name).is_some_and(|service| service.entry);
-            let probe = match &wanted.ready.check {
-                Some(ProbeKind::Http(path)) => GateProbe::Http(path.clone()),
-                _ => GateProbe::Tcp,
-            };
-            let instances = observed.map(|observed| instances(observed, &name, port)).unwrap_or_default();
-            Some(GateService { name, port, entry, probe, instances })
-        });
-        GateState {
-            number: Generation(0),
-            incarnation: incarnation.to_owned(),
-            cell: self.cell.clone(),
-            keys: vec![key],
-            tenants: tenants.collect(),
-            services: services.collect(),
-        }
-    }
 }
 
 /// The gates of a cell with their addresses: .2 and up.
@@ -210,18 +176,4 @@ pub fn gates(allocation: &Allocation, replicas: u32) -> Vec<(GateName, Ipv4Addr)
 /// The address with this number inside a network.
 fn host(network: Ipv4Net, number: u32) -> Ipv4Addr {
     Ipv4Addr::from(u32::from(network.network()).wrapping_add(number))
-}
-
-/// Instances of a service that have an address, ordered by name.
-fn instances(observed: &Observed, service: &ServiceName, port: u16) -> Vec<GateInstance> {
-    let here = observed.instances.iter().filter(|instance| instance.service == *service);
-    let with_address = here.filter_map(|instance| {
-        let address = SocketAddr::new(instance.address?.ip(), port);
-        let draining = instance.state == InstanceState::Draining;
-        let ready = instance.state == InstanceState::Ready;
-        Some(GateInstance { name: instance.name.clone(), address, ready, draining })
-    });
-    let mut instances: Vec<_> = with_address.collect();
-    instances.sort_by(|a, b| a.name.cmp(&b.name));
-    instances
 }

@@ -215,6 +215,11 @@ impl CellDesk {
         changed
     }
 
+    /// What gates are told at present, once they were told something.
+    pub fn told(&self) -> Option<Arc<GateState>> {
+        lock(&self.memory).state.clone()
+    }
+
     /// The cell's key for the tenant header, once it is known.
     pub fn key(&self) -> Option<routes::GateKey> {
         lock(&self.memory).key.clone()

@@ -5,6 +5,7 @@
 //! Entry points: [`CASES`], [`run_all`].
 
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use model::{CellName, Generation};
@@ -43,6 +44,7 @@ cases! {
     tenant_opens_once,
     tenant_locks_and_unlocks,
     tenant_goes,
+    late_tenant_order_is_refused,
     stop_keeps_the_data,
     retire_is_repeatable,
 }
@@ -55,8 +57,12 @@ pub async fn run_all(subject: &Subject) {
     }
 }
 
+/// Each call gives the next order.
 fn tenant(access: TenantAccess) -> TenantOrder {
-    TenantOrder { schema: "t_conformance".to_owned(), password: model::Sensitive::new("it's \\ a \"secret\"".to_owned()), connections: 5, access }
+    static NUMBER: AtomicU64 = AtomicU64::new(100);
+    let password = model::Sensitive::new("it's \\ a \"secret\"".to_owned());
+    let generation = Generation(NUMBER.fetch_add(10, Ordering::Relaxed));
+    TenantOrder { schema: "t_conformance".to_owned(), password, connections: 5, access, generation }
 }
 
 async fn until(subject: &Subject, what: &str, good: impl Fn(&ClusterReport) -> bool) -> ClusterReport {
@@ -183,6 +189,26 @@ async fn tenant_goes(subject: &Subject) {
     for _ in 0..2 {
         let report = must(subject.data.tenant(cell, &tenant(TenantAccess::Gone)).await, "drop");
         assert_eq!(report.sessions, 0);
+    }
+}
+
+/// What a control that was paused says when it goes on brings nothing back.
+async fn late_tenant_order_is_refused(subject: &Subject) {
+    formed(subject).await;
+    let cell = &subject.order.cell;
+    let older = |than: &TenantOrder, access| TenantOrder { generation: Generation(than.generation.0 - 1), ..tenant(access) };
+    for (newer, late) in [
+        (TenantAccess::Open, TenantAccess::Gone),
+        (TenantAccess::Locked, TenantAccess::Open),
+        (TenantAccess::Gone, TenantAccess::Open),
+        (TenantAccess::Gone, TenantAccess::Locked),
+    ] {
+        let newer = tenant(newer);
+        must(subject.data.tenant(cell, &newer).await, "the newer order");
+        let late = older(&newer, late);
+        let answer = subject.data.tenant(cell, &late).await;
+        assert_eq!(answer, Err(DataError::Older { held: newer.generation, offered: late.generation }), "{:?} after {:?}", late.access, newer.access);
+        must(subject.data.tenant(cell, &newer).await, "the newer order again");
     }
 }
 

@@ -15,7 +15,10 @@ use jiff::Timestamp;
 use model::{CellName, NodeName};
 use tokio::time::Instant;
 
-use crate::{ClusterOrder, ClusterReport, ClusterState, Data, DataError, NodeReport, NodeState, SQL_PORT, TenantAccess, TenantOrder, TenantReport};
+use crate::{
+    ClusterOrder, ClusterReport, ClusterState, Data, DataError, NodeReport, NodeState, SQL_PORT, TenantAccess, TenantNumbers, TenantOrder,
+    TenantReport,
+};
 
 /// What goes wrong, and how often. Shares are in thousandths of the calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -60,6 +63,7 @@ struct Cluster {
     phase: Phase,
     since: Instant,
     tenants: BTreeMap<String, FakeTenant>,
+    numbers: TenantNumbers,
 }
 
 #[derive(Clone)]
@@ -253,7 +257,8 @@ impl World {
             }
             cluster.order = order.clone();
         } else {
-            let cluster = Cluster { order: order.clone(), phase: Phase::Forming { until }, since: Instant::now(), tenants: BTreeMap::new() };
+            let (tenants, numbers) = (BTreeMap::new(), TenantNumbers::default());
+            let cluster = Cluster { order: order.clone(), phase: Phase::Forming { until }, since: Instant::now(), tenants, numbers };
             self.clusters.insert(order.cell.clone(), cluster);
         }
         self.writes += 1;
@@ -271,6 +276,7 @@ impl World {
         if !writes {
             return Err(DataError::NotNow { reason: "NoWriter".to_owned(), message: format!("the cluster of {cell} takes no writes now") });
         }
+        cluster.numbers.take(order)?;
         let report = |sessions| TenantReport { host: "db".to_owned(), port: SQL_PORT, sessions };
         let before = cluster.tenants.get(&order.schema).cloned();
         match (order.access, &before) {
@@ -280,7 +286,7 @@ impl World {
                 self.writes += 1;
                 Ok(report(0))
             }
-            (_, Some(held)) if held.order == *order => Ok(report(held.sessions)),
+            (_, Some(held)) if (TenantOrder { generation: order.generation, ..held.order.clone() }) == *order => Ok(report(held.sessions)),
             (access, _) => {
                 let sessions = if access == TenantAccess::Locked { 0 } else { before.map_or(0, |held| held.sessions) };
                 cluster.tenants.insert(order.schema.clone(), FakeTenant { order: order.clone(), sessions });

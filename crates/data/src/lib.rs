@@ -7,6 +7,7 @@
 
 pub mod conformance;
 pub mod fake;
+mod numbers;
 mod order;
 mod report;
 
@@ -15,6 +16,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use model::{CellName, Generation};
 
+pub use numbers::TenantNumbers;
 pub use order::{ClusterOrder, NodeOrder, SQL_PORT, TenantAccess, TenantOrder, supersedes};
 pub use report::{ClusterReport, ClusterState, NodeReport, NodeState, TenantReport};
 
@@ -72,6 +74,7 @@ pub trait Data: Send + Sync {
     async fn observe(&self, cell: &CellName) -> Result<ClusterReport, DataError>;
 
     /// Makes a tenant's schema and account as ordered (created, locked with all sessions ended and proven gone, or dropped); again: nothing happens.
+    /// An order older than the newest about this tenant is refused, also when that one made it go.
     async fn tenant(&self, cell: &CellName, order: &TenantOrder) -> Result<TenantReport, DataError>;
 
     /// Stops the cluster's nodes cleanly, keeps the data.

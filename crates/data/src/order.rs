@@ -77,6 +77,9 @@ pub struct TenantOrder {
     pub connections: u32,
     /// Whether it may work.
     pub access: TenantAccess,
+    /// Rises with each order about this tenant; an older one is refused, also once the account is gone.
+    #[serde(default)]
+    pub generation: Generation,
 }
 
 impl ClusterOrder {

@@ -17,7 +17,7 @@ use model::v1alpha1::{Limits, WritablePath};
 use model::{CellName, InstanceName, PlatformName, ServiceName, Span};
 
 use crate::files::SecretFolder;
-use crate::names;
+use crate::names::{self, Asked};
 use crate::network::Plan;
 
 /// Where the engine's resolver sends questions that it cannot answer itself: an address of documentation, to which a cell has no route. Otherwise
@@ -30,6 +30,7 @@ pub(crate) struct Order {
     pub(crate) name: InstanceName,
     pub(crate) version: String,
     pub(crate) address: Ipv4Addr,
+    pub(crate) asked: Asked,
     pub(crate) image: String,
     pub(crate) user: u32,
     pub(crate) mounts: Vec<Mount>,
@@ -72,7 +73,8 @@ impl Place<'_> {
         body.cmd = (!wanted.command.is_empty()).then(|| wanted.command.clone());
         body.env = Some(environment(wanted));
         body.stop_signal = Some(wanted.stop_signal.clone());
-        self.finish(body, service.as_str(), name, &wanted.version(), address, wanted.stop_within, Vec::new(), parts)
+        let asked = Asked { port: wanted.port.unwrap_or(0), probe: wanted.ready.clone() };
+        self.finish(body, service.as_str(), name, &wanted.version(), address, asked, wanted.stop_within, Vec::new(), parts)
     }
 
     /// A gate.
@@ -92,7 +94,8 @@ impl Place<'_> {
         let mut body = parts.body();
         body.cmd = (!wanted.command.is_empty()).then(|| wanted.command.clone());
         let aliases = wanted.fronts.iter().map(ToString::to_string).collect();
-        self.finish(body, GATE, name, &wanted.version(), wanted.address, wanted.stop_within, aliases, parts)
+        let asked = Asked { port: wanted.probe_port, probe: wanted.ready.clone() };
+        self.finish(body, GATE, name, &wanted.version(), wanted.address, asked, wanted.stop_within, aliases, parts)
     }
 
     #[expect(clippy::too_many_arguments, reason = "the last touches that instances and gates share, called twice, side by side")]
@@ -103,6 +106,7 @@ impl Place<'_> {
         name: &InstanceName,
         version: &str,
         address: Ipv4Addr,
+        asked: Asked,
         stop_within: Span,
         aliases: Vec<String>,
         parts: Parts<'_>,
@@ -112,6 +116,9 @@ impl Place<'_> {
         labels.insert(names::INSTANCE.to_owned(), name.to_string());
         labels.insert(names::VERSION.to_owned(), version.to_owned());
         labels.insert(names::ADDRESS.to_owned(), address.to_string());
+        labels.insert(names::PORT.to_owned(), asked.port.to_string());
+        // Plain data always becomes JSON; without the label it would be asked as what is wanted later.
+        labels.extend(serde_json::to_string(&asked.probe).ok().map(|probe| (names::READY.to_owned(), probe)));
         body.labels = Some(labels);
         body.hostname = Some(name.to_string());
         body.stop_timeout = Some(seconds(stop_within));
@@ -125,6 +132,7 @@ impl Place<'_> {
             name: name.clone(),
             version: version.to_owned(),
             address,
+            asked,
             image: parts.image.to_owned(),
             user: parts.user,
             mounts: parts.mounts,

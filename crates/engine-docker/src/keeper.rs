@@ -283,7 +283,7 @@ impl Keeper {
         self.probe(&wanted);
         for round in 1..=ROUNDS {
             let now = self.shared.clock.now();
-            let seen = self.seen(now);
+            let seen = self.seen(&wanted, now);
             let input = Input { wanted: &wanted, seen: &seen, notes: &self.notes, now };
             let decision = roll::decide(input);
             let mut observed = roll::report(input, &decision, &mut self.since);
@@ -313,8 +313,9 @@ impl Keeper {
         false
     }
 
-    fn seen(&self, now: Timestamp) -> Vec<Seen> {
-        self.instances.values().map(|instance| instance.seen(now)).collect()
+    fn seen(&self, wanted: &Wanted, now: Timestamp) -> Vec<Seen> {
+        let port = |name, instance| look::asked(wanted, name, instance).map_or(0, |asked| asked.port);
+        self.instances.iter().map(|(name, instance)| instance.seen(port(name, instance), now)).collect()
     }
 
     /// Marks and starts what was decided; true where there is something new to decide from.

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::net::Ipv4Addr;
 
 use bollard::models::ContainerSummary;
+use model::v1alpha1::Probe;
 use model::{CellName, InstanceName, PlatformName, ServiceName};
 
 /// To which platform it belongs.
@@ -18,6 +19,10 @@ pub(crate) const INSTANCE: &str = "dev.atoll.instance";
 pub(crate) const VERSION: &str = "dev.atoll.version";
 /// Its address on the cell's network.
 pub(crate) const ADDRESS: &str = "dev.atoll.address";
+/// The port of the version that it runs; 0: it has none.
+pub(crate) const PORT: &str = "dev.atoll.port";
+/// How an instance of its version is asked whether it is ready, as JSON.
+pub(crate) const READY: &str = "dev.atoll.ready";
 /// Set on what the machine's agent makes; not ours to touch.
 pub(crate) const DATA: &str = "dev.atoll.data";
 /// The key of a job.
@@ -67,6 +72,16 @@ pub(crate) struct Labelled {
     pub(crate) service: ServiceName,
     pub(crate) version: String,
     pub(crate) address: Option<Ipv4Addr>,
+    /// None on what an older release made.
+    pub(crate) asked: Option<Asked>,
+}
+
+/// How instances of one version are asked whether they are ready.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Asked {
+    /// 0: nobody can ask.
+    pub(crate) port: u16,
+    pub(crate) probe: Probe,
 }
 
 /// Reads the labels of an instance; the error says why the container is none of ours.
@@ -79,5 +94,8 @@ pub(crate) fn read(platform: &PlatformName, cell: &CellName, summary: &Container
         return Err(format!("its labels say instance {instance}, whose container would be named {}", container(platform, cell, &instance)));
     }
     let address = label(summary, ADDRESS).and_then(|text| text.parse().ok());
-    Ok(Labelled { instance, service, version, address })
+    let port = label(summary, PORT).and_then(|text| text.parse().ok());
+    let probe = label(summary, READY).and_then(|text| serde_json::from_str(text).ok());
+    let asked = port.zip(probe).map(|(port, probe)| Asked { port, probe });
+    Ok(Labelled { instance, service, version, address, asked })
 }

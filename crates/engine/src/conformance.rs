@@ -71,6 +71,9 @@ pub trait Fixture: Send + Sync {
     /// A service with one instance.
     fn service(&self, sort: Sort) -> ServiceWanted;
 
+    /// One of [`Sort::Better`] that listens on another port than the rest, and on no other.
+    fn elsewhere(&self) -> ServiceWanted;
+
     /// A job.
     fn job(&self, key: &str, task: Task) -> Job;
 
@@ -106,7 +109,8 @@ macro_rules! conformance_tests {
             ensures: makes_what_is_wanted ensured_twice_writes_nothing older_generation_is_refused unknown_cell_is_empty number_of_instances_changes
                 what_is_named_no_more_goes uses_come_first secrets_change_under_a_running_instance cells_share_no_subnet strangers_are_told_and_left
                 remove_is_repeatable;
-            rolls: new_comes_before_old_goes drain_is_bounded broken_version_stops_and_is_replaced gates_go_one_by_one;
+            rolls: new_comes_before_old_goes drain_is_bounded broken_version_stops_and_is_replaced gates_go_one_by_one port_may_change_in_a_roll
+                what_is_named_no_more_goes_last;
             faults: each_fault_has_its_reason ended_process_is_started_again;
             lives: engine_out_of_reach_is_unknown new_driver_adopts_and_heals log_is_read_and_followed;
             jobs: job_runs_once failed_job_starts_clean job_is_ended_when_its_time_is_up interrupted_job_goes_on job_of_an_unknown_cell_is_refused;

@@ -178,6 +178,13 @@ impl FakeEngine {
         self.world().cells.get(cell).map(|cell| cell.wanted.clone())
     }
 
+    /// How a cell stands in truth: what `observe` tells when nothing goes wrong.
+    #[must_use]
+    pub fn look(&self, cell: &CellName) -> Observed {
+        let now = self.now();
+        self.caught_up(now).observe(cell, now)
+    }
+
     /// Jobs that were begun, in order.
     #[must_use]
     pub fn runs(&self) -> Vec<(CellName, String)> {

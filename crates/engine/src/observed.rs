@@ -104,7 +104,8 @@ pub struct ObservedInstance {
     pub name: InstanceName,
     /// Its service.
     pub service: ServiceName,
-    /// Where it listens, once it has an address; port 0 where the service has none.
+    /// Where it listens, once it has an address: at the port of the version it runs, which may be another than the one wanted now; port 0 where that
+    /// has none.
     pub address: Option<SocketAddr>,
     /// The hash of the wanted service it was made from.
     pub version: String,

@@ -3,7 +3,8 @@
 //! Purpose: [`decide`] looks at the wanted set and at what is there, and answers with steps and with words for the report. Drivers carry the steps
 //! out (the fake at once, Docker over its socket), so that one rule rolls everywhere and the same fault gets the same reason.
 //! Invariants: no I/O, no clock, no randomness; a busy instance gets no second order; a new instance is ready before an old one leaves; a version
-//! that never gets ready beside an older one stops at its first instance; a gate leaves only while every other gate is ready.
+//! that never gets ready beside an older one stops at its first instance; what is wanted no more leaves only once everything wanted stands, because
+//! older instances may still use it; a gate leaves only while every other gate is ready.
 //! Entry points: [`decide`], [`judge`], [`report`].
 
 mod gates;
@@ -82,6 +83,8 @@ pub struct Seen {
     pub version: String,
     /// Its address on the cell's network.
     pub address: Option<std::net::Ipv4Addr>,
+    /// The port of the version that it runs; 0: it has none.
+    pub port: u16,
     /// First sight of it by this driver: deadlines count from here, so that an adopted instance gets its whole time.
     pub born: Timestamp,
     /// Where its process stands.
@@ -204,6 +207,8 @@ pub fn decide(input: Input<'_>) -> Decision {
     for (name, service) in &input.wanted.services {
         services::decide(input, name, service, &mut decision);
     }
+    let stands = |rollout: &ServiceRollout| rollout.reason == Reason::AsWanted && rollout.old == 0;
+    let all_stands = decision.rollouts.values().all(stands);
     for seen in input.seen {
         if seen.busy {
             continue;
@@ -215,7 +220,7 @@ pub fn decide(input: Input<'_>) -> Decision {
         };
         if let Some(leaving) = seen.leaving {
             leave(seen, leaving, has_clients(input.wanted, &seen.service), input.now, &mut decision);
-        } else if !named {
+        } else if !named && (all_stands || seen.service.as_str() == GATE) {
             decision.actions.push(Action::Drain(seen.name.clone()));
         }
     }

@@ -16,15 +16,16 @@ const MOST_VERIFIED: usize = 20_000;
 pub(crate) struct Member {
     pub service: ServiceName,
     pub name: InstanceName,
+    pub probe: Probe,
     pub upstream: Arc<Upstream>,
 }
 
 /// A service as the gate uses it.
 #[derive(Debug, Clone)]
 pub(crate) struct Service {
-    pub port: u16,
+    /// Ports to listen on for it; none where it is the entry.
+    pub ports: Vec<u16>,
     pub entry: bool,
-    pub probe: Probe,
     pub group: Group,
 }
 
@@ -49,20 +50,25 @@ impl Known {
                 let upstream = before.iter().find(same).map(|old| old.upstream.clone());
                 let upstream = upstream.unwrap_or_else(|| Arc::new(Upstream::new(instance.name.as_str(), instance.address)));
                 upstream.set(instance.ready, instance.draining, 100);
-                members.push(Member { service: service.name.clone(), name: instance.name.clone(), upstream: upstream.clone() });
+                let probe = match instance.probe.as_ref().unwrap_or(&service.probe) {
+                    GateProbe::Tcp => Probe::Tcp,
+                    GateProbe::Http(path) => Probe::Http(path.clone()),
+                };
+                members.push(Member { service: service.name.clone(), name: instance.name.clone(), probe, upstream: upstream.clone() });
                 upstream
             });
-            let probe = match &service.probe {
-                GateProbe::Tcp => Probe::Tcp,
-                GateProbe::Http(path) => Probe::Http(path.clone()),
-            };
             let group = Group::new(own);
-            services.insert(service.name.clone(), Service { port: service.port, entry: service.entry, probe, group });
+            services.insert(service.name.clone(), Service { ports: service.ports().collect(), entry: service.entry, group });
         }
         let entry = services.values().find(|service| service.entry).map(|service| service.group.clone()).unwrap_or_default();
         let tenants = state.tenants.iter().map(|tenant| (tenant.tenant.clone(), (tenant.epoch, tenant.state))).collect();
         let keys = state.keys.iter().map(|key| (key.id.clone(), key.key.clone())).collect();
         Self { state, services, entry, tenants, keys, members }
+    }
+
+    /// Every instance in the state.
+    pub(crate) fn members(&self) -> &[Member] {
+        &self.members
     }
 
     /// What it was told of a tenant.
@@ -119,7 +125,7 @@ impl Memory {
         if state.cell != have.cell {
             return Err(Refused::OtherCell);
         }
-        if let Some(service) = state.services.iter().find(|service| !service.entry && own_ports.contains(&service.port)) {
+        if let Some(service) = state.services.iter().find(|service| service.ports().any(|port| own_ports.contains(&port))) {
             return Err(Refused::OwnPort(service.name.clone()));
         }
         if have.number.0 == 0 || state == have {

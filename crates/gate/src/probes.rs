@@ -25,14 +25,12 @@ pub(crate) async fn probe(memory: Arc<Memory>, stop: CancellationToken) {
             changed = changes.changed() => if changed.is_err() { return },
         }
         let mut asking = JoinSet::new();
-        for service in memory.known().services.values() {
-            for member in service.group.members() {
-                let (member, probe) = (member.clone(), service.probe.clone());
-                asking.spawn(async move {
-                    let good = probe.ask(member.address(), WITHIN).await;
-                    member.probed(good, MISSES);
-                });
-            }
+        for member in memory.known().members() {
+            let (upstream, probe) = (member.upstream.clone(), member.probe.clone());
+            asking.spawn(async move {
+                let good = probe.ask(upstream.address(), WITHIN).await;
+                upstream.probed(good, MISSES);
+            });
         }
         tokio::select! {
             () = stop.cancelled() => return,

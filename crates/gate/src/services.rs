@@ -1,6 +1,6 @@
 //! The inner services' ports: opened, closed and moved as the state says.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,14 +19,16 @@ const AGAIN: Duration = Duration::from_secs(1);
 
 /// Relays every inner service until the stop, then until connections under way have ended or their time is over.
 pub(crate) async fn relay_all(memory: Arc<Memory>, address: IpAddr, options: TcpOptions, metrics: Arc<TcpMetrics>, stop: CancellationToken) {
-    let mut open: BTreeMap<ServiceName, (u16, CancellationToken)> = BTreeMap::new();
+    let mut open: BTreeMap<(ServiceName, u16), CancellationToken> = BTreeMap::new();
     let relays = TaskTracker::new();
     let mut changes = memory.changes();
     loop {
         changes.borrow_and_update();
-        let wanted: BTreeMap<_, _> = memory.known().services.iter().filter(|(_, s)| !s.entry).map(|(name, s)| (name.clone(), s.port)).collect();
-        open.retain(|name, (port, end)| {
-            let stays = wanted.get(name) == Some(port) && !end.is_cancelled();
+        let known = memory.known();
+        let wanted: BTreeSet<_> = known.services.iter().flat_map(|(name, s)| s.ports.iter().map(|port| (name.clone(), *port))).collect();
+        drop(known);
+        open.retain(|door, end| {
+            let stays = wanted.contains(door) && !end.is_cancelled();
             if !stays {
                 end.cancel();
             }
@@ -34,7 +36,7 @@ pub(crate) async fn relay_all(memory: Arc<Memory>, address: IpAddr, options: Tcp
         });
         let mut missing = false;
         for (name, port) in wanted {
-            if open.contains_key(&name) {
+            if open.contains_key(&(name.clone(), port)) {
                 continue;
             }
             let listener = match bind(SocketAddr::new(address, port)) {
@@ -54,7 +56,7 @@ pub(crate) async fn relay_all(memory: Arc<Memory>, address: IpAddr, options: Tcp
                 }
                 ended.cancel();
             });
-            open.insert(name, (port, end));
+            open.insert((name, port), end);
         }
         tokio::select! {
             () = stop.cancelled() => break,

@@ -134,11 +134,18 @@ fn header_of(tenant: &str, cell: &str, epoch: u64, key: &GateKey) -> String {
 }
 
 fn instance(name: &str, address: SocketAddr) -> GateInstance {
-    GateInstance { name: InstanceName::new(name).unwrap(), address, ready: true, draining: false }
+    GateInstance { name: InstanceName::new(name).unwrap(), address, ready: true, draining: false, probe: None }
 }
 
 fn state(number: u64, epoch: u64, tenant: GateTenantState, web: Vec<GateInstance>, php: Vec<GateInstance>) -> GateState {
-    let service = |name: &str, port, entry, probe, instances| GateService { name: ServiceName::new(name).unwrap(), port, entry, probe, instances };
+    let service = |name: &str, port, entry, probe, instances| GateService {
+        name: ServiceName::new(name).unwrap(),
+        port,
+        also: Vec::new(),
+        entry,
+        probe,
+        instances,
+    };
     GateState {
         number: Generation(number),
         incarnation: "i".to_owned(),

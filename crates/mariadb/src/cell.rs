@@ -32,6 +32,8 @@ pub(crate) struct Cell {
     pub(crate) password: String,
     /// Something happened that the keeper should look at now.
     pub(crate) wake: Notify,
+    /// Held while an order about a tenant is followed; each tenant has one of these.
+    turns: [tokio::sync::Mutex<()>; 16],
     known: Mutex<Known>,
 }
 
@@ -237,7 +239,8 @@ impl Cell {
     pub(crate) fn new(platform: Arc<Platform>, order: ClusterOrder, record: Record, password: String) -> Self {
         let folder = Folder::new(&platform.options.state, &order.cell);
         let name = order.cell.clone();
-        Self { platform, name, folder, password, wake: Notify::new(), known: Mutex::new(Known::new(order, record)) }
+        let turns = std::array::from_fn(|_| tokio::sync::Mutex::default());
+        Self { platform, name, folder, password, wake: Notify::new(), turns, known: Mutex::new(Known::new(order, record)) }
     }
 
     pub(crate) fn known(&self) -> MutexGuard<'_, Known> {
@@ -247,6 +250,12 @@ impl Cell {
 
     pub(crate) fn engine(&self) -> &Engine {
         &self.platform.engine
+    }
+
+    /// Waits until nobody else works on this tenant.
+    pub(crate) async fn turn(&self, schema: &str) -> tokio::sync::MutexGuard<'_, ()> {
+        let number = schema.bytes().fold(0_usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
+        self.turns[number % self.turns.len()].lock().await
     }
 
     /// Changes the record: on disk first, then in memory.

@@ -15,7 +15,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use data::ClusterOrder;
+use data::{ClusterOrder, TenantNumbers};
 use galera::Position;
 use model::{CellName, NodeName};
 use rand::Rng as _;
@@ -42,6 +42,8 @@ pub(crate) struct Record {
     pub(crate) stopped: bool,
     /// Retired by order; what is left is to clear away.
     pub(crate) retired: bool,
+    /// The newest orders about tenants.
+    pub(crate) tenants: TenantNumbers,
 }
 
 /// A cell's folder.

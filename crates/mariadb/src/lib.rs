@@ -193,8 +193,10 @@ impl Data for Mariadb {
     }
 
     async fn tenant(&self, cell: &CellName, order: &TenantOrder) -> Result<TenantReport, DataError> {
-        order.check()?;
-        tenant::ensure(self.cell(cell)?.as_ref(), order).await
+        let (cell, order) = (self.cell(cell)?, order.clone());
+        // In a task of its own: a caller who gives up must not leave a statement behind that is still on its way when the next order is followed.
+        let work = tokio::spawn(async move { tenant::ensure(&cell, &order).await });
+        work.await.unwrap_or_else(|error| Err(DataError::NotNow { reason: "AgentFailed".to_owned(), message: error.to_string() }))
     }
 
     async fn stop(&self, cell: &CellName) -> Result<(), DataError> {

@@ -1,7 +1,8 @@
 //! A tenant's schema and account.
 //!
 //! Invariants: an account has rights on its own schema only; a locked account is locked on every node that runs, and has no session left on any of them;
-//! passwords reach the servers as hashes, in no argument and no statement.
+//! passwords reach the servers as hashes, in no argument and no statement; orders about one tenant are followed one after the other, and a late one is
+//! refused before it touches anything.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -26,7 +27,12 @@ const RIGHTS: &str = "SELECT, INSERT, UPDATE, DELETE, CREATE, DROP, INDEX, ALTER
 /// Makes it so.
 pub(crate) async fn ensure(cell: &Cell, order: &TenantOrder) -> Result<TenantReport, DataError> {
     order.check()?;
+    let _turn = cell.turn(&order.schema).await;
     let nodes = ready(cell, order.access)?;
+    let mut taken = Ok(());
+    let noted = cell.remember(|record| taken = record.tenants.take(order));
+    taken?;
+    noted.map_err(|error| error.not_now("AgentFailed"))?;
     let failed = |error: Error| error.not_now("NodeFailed");
     let mut conn = sql::connect(nodes.writer, &cell.password, STATEMENT).await.map_err(failed)?;
     let sessions = match order.access {

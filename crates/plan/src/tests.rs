@@ -134,7 +134,15 @@ impl World {
 }
 
 pub(crate) fn ready(cell: &mut Typed<Cell>) {
-    cell.status.conditions.set("Ready", ConditionStatus::True, "Ready", "", Generation(1), Timestamp::UNIX_EPOCH);
+    for condition in ["Ready", "Opened"] {
+        cell.status.conditions.set(condition, ConditionStatus::True, "AsWanted", "", Generation(1), Timestamp::UNIX_EPOCH);
+    }
+}
+
+/// Everything of it is ready, and the operation that makes it has not ended.
+pub(crate) fn opening(cell: &mut Typed<Cell>) {
+    ready(cell);
+    cell.status.conditions.set("Opened", ConditionStatus::False, "Opening", "", Generation(1), Timestamp::UNIX_EPOCH);
 }
 
 pub(crate) fn unready(cell: &mut Typed<Cell>) {

@@ -73,8 +73,11 @@ pub enum GateTenantState {
 pub struct GateService {
     /// Its name.
     pub name: ServiceName,
-    /// Port on which the gate listens for it and on which its instances answer.
+    /// Port on which the gate listens for it.
     pub port: u16,
+    /// Further ports on which it does so: those by which instances of other versions know the service, while such instances are there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub also: Vec<u16>,
     /// Whether it answers visitors (HTTP through the gate's signed entry). Others are relayed as plain TCP.
     #[serde(default)]
     pub entry: bool,
@@ -109,6 +112,9 @@ pub struct GateInstance {
     /// About to leave: takes nothing new, finishes what it has.
     #[serde(default)]
     pub draining: bool,
+    /// How the gate checks it, where that differs from its service: it runs another version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probe: Option<GateProbe>,
 }
 
 /// Why a state cannot be served as a whole. (One bad tenant or instance is impossible by type.)
@@ -126,6 +132,14 @@ pub enum GateStateError {
     /// A probe's path does not begin with `/` or holds a control character or blank.
     #[error("service {0}: a probe's path begins with '/' and holds no blanks")]
     ProbePath(ServiceName),
+}
+
+impl GateService {
+    /// Ports on which the gate listens for it by itself; none for the entry, which has the gate's own.
+    pub fn ports(&self) -> impl Iterator<Item = u16> {
+        let inner = !self.entry;
+        std::iter::once(self.port).chain(self.also.iter().copied()).filter(move |_| inner)
+    }
 }
 
 impl GateState {
@@ -148,16 +162,16 @@ impl GateState {
     pub fn check(&self) -> Result<(), GateStateError> {
         for (at, service) in self.services.iter().enumerate() {
             for other in &self.services[..at] {
-                if other.name == service.name || (other.port == service.port && !other.entry && !service.entry) {
+                if other.name == service.name || other.ports().any(|port| service.ports().any(|own| own == port)) {
                     return Err(GateStateError::ServiceClash(other.name.clone(), service.name.clone()));
                 }
                 if other.entry && service.entry {
                     return Err(GateStateError::TwoEntries(other.name.clone(), service.name.clone()));
                 }
             }
-            if let GateProbe::Http(path) = &service.probe
-                && (!path.starts_with('/') || path.bytes().any(|b| !b.is_ascii_graphic()))
-            {
+            let mut probes = service.instances.iter().filter_map(|instance| instance.probe.as_ref()).chain([&service.probe]);
+            let bad = |path: &str| !path.starts_with('/') || path.bytes().any(|b| !b.is_ascii_graphic());
+            if probes.any(|probe| matches!(probe, GateProbe::Http(path) if bad(path))) {
                 return Err(GateStateError::ProbePath(service.name.clone()));
             }
         }

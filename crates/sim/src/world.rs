@@ -172,7 +172,8 @@ async fn rest(world: &World, controls: &mut Controls, memory: &mut Memory) -> Re
             }
         }
         // An operation that waits for its next try writes nothing either; only what waits for a person to change a cell may stay.
-        let ended = docs::Docs::read(&world.store)?.open().all(|(_, operation)| settled::waits_for_a_person(operation));
+        let docs = docs::Docs::read(&world.store)?;
+        let ended = docs.open().all(|(_, operation)| settled::waits_for_a_person(operation)) && !settled::to_be_tried(&docs);
         if ended && written(world) == before && controls.active().is_some() {
             return Ok(());
         }

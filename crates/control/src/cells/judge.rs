@@ -75,9 +75,8 @@ pub fn judge(facts: &Facts<'_>, status: &mut CellStatus, spec: &CellSpec, metada
     let services = services(facts);
     let gates = gates(facts);
     let (accepts, synced) = database(facts);
-    let ready = ready(facts, &services, &gates, &accepts, &synced);
-    let all = [&services, &gates, &accepts, &synced].iter().all(|verdict| verdict.holds());
-    if all && status.serving.is_none() && ready.holds() {
+    let ready = ready(facts, status.serving.is_none(), &services, &gates, &accepts, &synced);
+    if ready.holds() && status.serving.is_none() {
         status.serving = Some(facts.blueprint_name.clone());
     }
     summarise(facts, status);
@@ -203,11 +202,9 @@ pub fn words(error: &DataError) -> (String, String) {
 }
 
 /// Whether the cell serves: an instance of each service, a gate that was told, a database that accepts commits. Before it ever served, all of it.
-fn ready(facts: &Facts<'_>, services: &Verdict, gates: &Verdict, accepts: &Verdict, synced: &Verdict) -> Verdict {
+fn ready(facts: &Facts<'_>, never_served: bool, services: &Verdict, gates: &Verdict, accepts: &Verdict, synced: &Verdict) -> Verdict {
     let whole = [services, gates, accepts, synced];
-    if whole.iter().all(|verdict| verdict.holds()) {
-        return Verdict::yes();
-    }
+    let Some(first) = whole.iter().find(|verdict| !verdict.holds()) else { return Verdict::yes() };
     if let Some(unknown) = [services, accepts].into_iter().find(|verdict| verdict.0 == ConditionStatus::Unknown) {
         return Verdict::unknown(unknown.1.clone(), unknown.2.clone());
     }
@@ -216,13 +213,11 @@ fn ready(facts: &Facts<'_>, services: &Verdict, gates: &Verdict, accepts: &Verdi
     let missing = facts.services.keys().find(|service| !up(service.as_str()));
     // The engine calls a gate ready only when it works from some state.
     let door = facts.gates.iter().any(|gate| gate.ready);
-    let first = whole.iter().find(|verdict| !verdict.holds());
-    if missing.is_none() && door && accepts.holds() {
-        let words = first.map(|verdict| format!("{}: {}", verdict.1, verdict.2)).unwrap_or_default();
-        return Verdict(ConditionStatus::True, "Degraded".to_owned(), words);
+    if !never_served && missing.is_none() && door && accepts.holds() {
+        return Verdict(ConditionStatus::True, "Degraded".to_owned(), format!("{}: {}", first.1, first.2));
     }
-    let worst = [accepts, services, gates].into_iter().find(|verdict| !verdict.holds());
-    worst.map_or_else(|| Verdict::no("NotReady", ""), |verdict| Verdict::no(verdict.1.clone(), verdict.2.clone()))
+    let worst = [accepts, services, gates].into_iter().find(|verdict| !verdict.holds()).unwrap_or(first);
+    Verdict::no(worst.1.clone(), worst.2.clone())
 }
 
 /// Whether the cell serves the blueprint that its spec names.

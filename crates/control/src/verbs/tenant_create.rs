@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{hook, settings, step, ways};
+use crate::tenants::again;
 use crate::world::World;
 use crate::{names, secrets};
 
@@ -54,6 +55,7 @@ impl Procedure for TenantCreate {
                 let conditions = &mut tenant.status.conditions;
                 conditions.set("Installed", ConditionStatus::True, "AsWanted", "", generation, cx.now);
                 conditions.set("Ready", ConditionStatus::True, "AsWanted", "", generation, cx.now);
+                tenant.status.creation = None;
                 conclusion.reveal = Some(names::reveal_secret(cx.operation));
             }
             Ending::Failed => {
@@ -61,6 +63,9 @@ impl Procedure for TenantCreate {
                 (conclusion.compares, conclusion.writes) = ways::give_back(cx.world, &tenant, &cx.parameters.cell).await?;
                 let status = &mut tenant.status;
                 (status.cell, status.schema, status.serving) = (None, None, None);
+                let creation = again::failed(status.creation, generation, reason == "Cancelled", cx.now);
+                status.creation = Some(creation);
+                let message = format!("{message}; {}", again::words(&creation));
                 status.conditions.set("Installed", ConditionStatus::False, &reason, message.clone(), generation, cx.now);
                 status.conditions.set("Placed", ConditionStatus::False, &reason, "given back after its creation failed", generation, cx.now);
                 status.conditions.set("Ready", ConditionStatus::False, &reason, message, generation, cx.now);

@@ -85,7 +85,7 @@ impl Procedure for TenantSuspend {
     type World = World;
     type Parameters = Serve;
     fn steps() -> Steps<Self> {
-        Steps::new().then(Suspend)
+        Steps::new().then(Suspend).then(UnlockSuspended)
     }
     async fn conclude(cx: &Context<'_, Self>, subject: Document, ending: Ending) -> Result<Conclusion, StepError> {
         conclude(cx, subject, ending, |status| status.purge_at = None).await
@@ -97,6 +97,25 @@ step!(
     Suspend of TenantSuspend, "suspend",
     act(cx) { ways::withdraw(cx.world, cx.subject, &cx.parameters.cell, Some(TenantState::Suspended)).await },
     undo(cx) { ways::back(cx.world, cx.subject, &cx.parameters.cell, cx.parameters.from).await }
+);
+
+step!(
+    /// A removal locked its account. One that is suspended works on: it is migrated with the others of its cell.
+    UnlockSuspended of TenantSuspend, "unlock",
+    act(cx) {
+        if cx.parameters.from != TenantState::Removed {
+            return Ok(());
+        }
+        let tenant = ways::tenant(cx).await?;
+        ways::account(cx.world, &tenant, &cx.parameters.cell, &cx.parameters.schema, TenantAccess::Open).await
+    },
+    undo(cx) {
+        if cx.parameters.from != TenantState::Removed {
+            return Ok(());
+        }
+        let tenant = ways::tenant(cx).await?;
+        ways::account(cx.world, &tenant, &cx.parameters.cell, &cx.parameters.schema, TenantAccess::Locked).await
+    }
 );
 
 #[async_trait]

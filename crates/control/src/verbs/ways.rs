@@ -95,7 +95,8 @@ pub async fn account(world: &World, tenant: &Typed<Tenant>, cell: &CellName, sch
         Err(_) if access == TenantAccess::Gone => Sensitive::new("gone".to_owned()),
         Err(error) => return Err(error),
     };
-    let order = TenantOrder { schema: schema.to_owned(), password, connections: database.tenant_connections, access };
+    let connections = database.tenant_connections;
+    let order = TenantOrder { schema: schema.to_owned(), password, connections, access, generation: world.number() };
     let agent = cells::agent_of(world, cell, &place.cell).map_err(data_error)?;
     let report = agent.tenant(cell, &order).await.map_err(data_error)?;
     if access == TenantAccess::Locked && report.sessions > 0 {

@@ -60,7 +60,13 @@ async fn a_lock_ends_sessions() {
     let cell = order(3).cell;
     data.ensure(&order(3)).await.unwrap();
     tokio::time::advance(Duration::from_secs(9)).await;
-    let mut tenant = TenantOrder { schema: "t_x".to_owned(), password: Sensitive::new("p".to_owned()), connections: 3, access: TenantAccess::Open };
+    let mut tenant = TenantOrder {
+        schema: "t_x".to_owned(),
+        password: Sensitive::new("p".to_owned()),
+        connections: 3,
+        access: TenantAccess::Open,
+        generation: Generation(1),
+    };
     data.tenant(&cell, &tenant).await.unwrap();
     data.connect(&cell, "t_x", 2);
     assert_eq!(data.tenant(&cell, &tenant).await.unwrap().sessions, 2);

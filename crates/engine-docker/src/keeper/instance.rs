@@ -9,7 +9,7 @@ use tokio::task::AbortHandle;
 
 use crate::body::Order;
 use crate::client::reason_of;
-use crate::names::Labelled;
+use crate::names::{Asked, Labelled};
 use crate::probe::Question;
 
 /// A probe that runs; dropping it ends it.
@@ -72,8 +72,13 @@ impl Instance {
 
     /// One that was asked for just now.
     pub(super) fn making(order: &Order, service: &ServiceName, now: Timestamp) -> Self {
-        let labelled =
-            Labelled { instance: order.name.clone(), service: service.clone(), version: order.version.clone(), address: Some(order.address) };
+        let labelled = Labelled {
+            instance: order.name.clone(),
+            service: service.clone(),
+            version: order.version.clone(),
+            address: Some(order.address),
+            asked: Some(order.asked.clone()),
+        };
         Self { heard: true, ..Self::new(labelled, Process::Making, now) }
     }
 
@@ -102,13 +107,24 @@ impl Instance {
         }
     }
 
-    pub(super) fn seen(&self, now: Timestamp) -> Seen {
+    /// How it is asked whether it is ready. `wanted` counts for the version that is wanted now, and where nothing better is known; another version
+    /// answers as it did when it was made.
+    pub(super) fn asked(&self, wanted: Option<(&str, Asked)>) -> Option<Asked> {
+        match (wanted, &self.labelled.asked) {
+            (Some((version, wanted)), _) if version == self.labelled.version => Some(wanted),
+            (_, Some(made)) => Some(made.clone()),
+            (wanted, None) => wanted.map(|(_, wanted)| wanted),
+        }
+    }
+
+    pub(super) fn seen(&self, port: u16, now: Timestamp) -> Seen {
         let paused = self.pause_until.filter(|at| *at > now);
         Seen {
             name: self.labelled.instance.clone(),
             service: self.labelled.service.clone(),
             version: self.labelled.version.clone(),
             address: self.labelled.address,
+            port,
             born: self.born,
             process: self.process,
             restarts: self.restarts + self.failed_starts,

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use super::instance::{Instance, Probing};
 use super::{Keeper, LOOK_AGAIN, LOOK_EVERY, Message};
 use crate::client::{absent_is_none, gone_is_fine, told};
-use crate::names;
+use crate::names::{self, Asked};
 use crate::network::Shown;
 use crate::probe::{self, Question};
 
@@ -137,18 +137,11 @@ impl Keeper {
     /// Asks every running instance; each in a task of its own.
     pub(super) fn probe(&mut self, wanted: &Arc<Wanted>) {
         for (name, instance) in &mut self.instances {
-            let service = &instance.labelled.service;
-            let gate = wanted.gates.iter().find(|gate| service.as_str() == GATE && gate.name.as_str() == name.as_str());
-            let of = wanted.services.get(service);
-            let (probe, port) = match (gate, of) {
-                (Some(gate), _) => (gate.ready.clone(), gate.probe_port),
-                (None, Some(service)) => (service.ready.clone(), service.port.unwrap_or(0)),
-                (None, None) => {
-                    // It leaves; nobody needs to know whether it is ready.
-                    instance.heard = true;
-                    instance.probing = None;
-                    continue;
-                }
+            let Some(Asked { port, probe }) = asked(wanted, name, instance) else {
+                // It leaves; nobody needs to know whether it is ready.
+                instance.heard = true;
+                instance.probing = None;
+                continue;
             };
             let (Some(id), Process::Running) = (&instance.id, instance.process) else { continue };
             let question = Question { address: instance.labelled.address.map(|ip| SocketAddr::new(ip.into(), port)), probe };
@@ -164,6 +157,16 @@ impl Keeper {
             instance.probing = Some(Probing { question, task: task.abort_handle() });
         }
     }
+}
+
+/// How an instance is asked whether it is ready; none: nothing says how.
+pub(super) fn asked(wanted: &Wanted, name: &InstanceName, instance: &Instance) -> Option<Asked> {
+    let service = &instance.labelled.service;
+    let gate = wanted.gates.iter().find(|gate| service.as_str() == GATE && gate.name.as_str() == name.as_str());
+    let gate = gate.map(|gate| (gate.version(), Asked { port: gate.probe_port, probe: gate.ready.clone() }));
+    let of = || wanted.services.get(service).map(|of| (of.version(), Asked { port: of.port.unwrap_or(0), probe: of.ready.clone() }));
+    let now = gate.or_else(of);
+    instance.asked(now.as_ref().map(|(version, asked)| (version.as_str(), asked.clone())))
 }
 
 /// Whether a container is set to be on a network, running or not.

@@ -26,13 +26,14 @@ fn socket_of_engine() -> String {
 /// No account of the image: a number is enough.
 pub const USER: u32 = 2000;
 
-/// Answers HTTP on 8080, writes a line a second.
+/// Answers HTTP on 8080 or the port it is told, at `/` or the path it is told; writes a line a second.
 const SERVER: &str = r#"
 use IO::Socket::INET; $| = 1; $SIG{TERM} = sub { exit 0 }; print "started\n"; sleep($ENV{PAUSE} // 0);
-my $s = IO::Socket::INET->new(LocalPort => 8080, Listen => 64, ReuseAddr => 1) or die "listen: $!";
+my $s = IO::Socket::INET->new(LocalPort => $ENV{PORT} // 8080, Listen => 64, ReuseAddr => 1) or die "listen: $!";
 my $n = 0; $SIG{ALRM} = sub { print "line " . $n++ . "\n"; alarm 1 }; alarm 1;
-while (1) { my $c = $s->accept or next; sysread($c, my $b, 4096);
-  print $c "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok"; close $c }
+my $path = $ENV{READY} // "/";
+while (1) { my $c = $s->accept or next; sysread($c, my $b, 4096); my $code = $b =~ m{^GET \Q$path\E } ? "200 OK" : "404 Not Found";
+  print $c "HTTP/1.1 $code\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok"; close $c }
 "#;
 const SILENT: &str = r#"$SIG{TERM} = sub { exit 0 }; sleep 1 while 1"#;
 const COUNT: &str = r#"$| = 1; open(my $f, ">>", "/count/$ARGV[0]") or die $!; print $f "run\n"; close $f; "#;
@@ -187,6 +188,15 @@ impl Fixture for World {
             Sort::BadCommand => service.command = vec!["/no/such/program".to_owned()],
             Sort::ImageMissing => service.image = "localhost/atolltest/none:1".to_owned(),
         }
+        service
+    }
+
+    fn elsewhere(&self) -> ServiceWanted {
+        let mut service = ServiceWanted { port: Some(8181), ..self.service(Sort::Better) };
+        service.environment.insert("PORT".to_owned(), "8181".to_owned());
+        // It also knows a path that the others do not, and not theirs.
+        service.environment.insert("READY".to_owned(), "/healthz".to_owned());
+        service.ready.check = Some(ProbeKind::Http("/healthz".to_owned()));
         service
     }
 

@@ -85,3 +85,56 @@ pub async fn gates_go_one_by_one(fixture: &impl Fixture) {
     }
     assert!(roll(fixture, &changed, &gate_service(), 1).await, "a drain was reported");
 }
+
+/// Each instance is asked, and told to be reached, at the port of the version that it runs: while one version follows another, and when a driver that
+/// was started meanwhile has found them.
+pub async fn port_may_change_in_a_roll(fixture: &impl Fixture) {
+    let wanted = fixture.wanted();
+    let port = |of: &Wanted| of.services[&app()].port;
+    let ports = |observed: &crate::Observed, version: &str| {
+        let here = of(observed, &app()).into_iter().filter(|instance| instance.version == version);
+        here.filter_map(|instance| instance.address.map(|address| address.port())).collect::<std::collections::BTreeSet<u16>>()
+    };
+    settle(fixture, &wanted).await;
+    let changed = with(next(&wanted), two(fixture.elsewhere()));
+    assert_ne!(port(&wanted), port(&changed), "or this case says nothing");
+    let (old, new) = (wanted.services[&app()].version(), changed.services[&app()].version());
+    ensure(fixture, &changed).await;
+    let both = |o: &crate::Observed| {
+        assert!(ready(o, &app()) >= 2, "{} ready, 2 must be: {o:#?}", ready(o, &app()));
+        let at = |version: &str| of(o, &app()).iter().filter(|i| i.version == version && i.state == InstanceState::Ready).count();
+        at(&old) >= 1 && at(&new) >= 1
+    };
+    let observed = until(fixture, &wanted.cell, "served by both versions", both).await;
+    let each = |of: &Wanted| port(of).into_iter().collect();
+    assert_eq!((ports(&observed, &old), ports(&observed, &new)), (each(&wanted), each(&changed)), "{observed:#?}");
+    fixture.restart().await;
+    let observed = until(fixture, &wanted.cell, "served by both versions after a restart", both).await;
+    assert_eq!((ports(&observed, &old), ports(&observed, &new)), (each(&wanted), each(&changed)), "{observed:#?}");
+    roll(fixture, &changed, &app(), 2).await;
+    assert_eq!(ports(&known(fixture, &wanted.cell).await, &new), each(&changed));
+}
+
+/// A service that a new set names no more stays until what the set names stands: older instances may still use it.
+pub async fn what_is_named_no_more_goes_last(fixture: &impl Fixture) {
+    let extra = super::name("extra");
+    let mut wanted = fixture.wanted();
+    wanted.services.insert(extra.clone(), fixture.service(Sort::Good));
+    settle(fixture, &wanted).await;
+    let mut changed = with(next(&wanted), two(fixture.service(Sort::Better)));
+    changed.services.remove(&extra);
+    let version = changed.services[&app()].version();
+    ensure(fixture, &changed).await;
+    let deadline = Instant::now() + fixture.patience();
+    loop {
+        let observed = known(fixture, &wanted.cell).await;
+        if settled(&observed, &changed) {
+            return;
+        }
+        let old = of(&observed, &app()).iter().any(|instance| instance.version != version);
+        assert!(!old || ready(&observed, &extra) == 1, "it went while an older instance was there: {observed:#?}");
+        assert!(Instant::now() < deadline, "not as wanted within {:?}: {observed:#?}", fixture.patience());
+        acknowledge(fixture, &wanted.cell).await;
+        tokio::time::sleep(super::PAUSE).await;
+    }
+}

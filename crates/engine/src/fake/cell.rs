@@ -33,6 +33,7 @@ struct Instance {
     service: ServiceName,
     version: String,
     address: Ipv4Addr,
+    port: u16,
     born: Timestamp,
     behaviour: Behaviour,
     process: Process,
@@ -85,6 +86,7 @@ impl Instance {
             service: self.service.clone(),
             version: self.version.clone(),
             address: Some(self.address),
+            port: self.port,
             born: self.born,
             process: self.process,
             restarts: self.restarts,
@@ -219,9 +221,9 @@ impl Cell {
             return false;
         }
         let gate = self.wanted.gates.iter().find(|gate| *service == gate_service() && gate.name.as_str() == name.as_str());
-        let (image, version, address) = match (gate, self.wanted.services.get(service)) {
-            (Some(gate), _) => (&gate.image, gate.version(), Some(gate.address)),
-            (None, Some(of)) => (&of.image, of.version(), self.free_address()),
+        let (image, version, address, port) = match (gate, self.wanted.services.get(service)) {
+            (Some(gate), _) => (&gate.image, gate.version(), Some(gate.address), gate.probe_port),
+            (None, Some(of)) => (&of.image, of.version(), self.free_address(), of.port.unwrap_or(0)),
             (None, None) => return false,
         };
         let Some(address) = address else { return false };
@@ -240,6 +242,7 @@ impl Cell {
             service: service.clone(),
             version,
             address,
+            port,
             born: now,
             behaviour,
             process,

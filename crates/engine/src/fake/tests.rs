@@ -106,6 +106,10 @@ impl Fixture for World {
         }
     }
 
+    fn elsewhere(&self) -> ServiceWanted {
+        ServiceWanted { port: Some(8081), ..self.service(Sort::Better) }
+    }
+
     fn job(&self, key: &str, task: Task) -> Job {
         let params = FileMount { path: "/atoll/job/params.json".to_owned(), content: Sensitive::new("s3cret-parameter".to_owned()) };
         let within = if task == Task::Hangs { Span::seconds(1) } else { Span::seconds(30) };

@@ -33,13 +33,12 @@ pub fn report(input: Input<'_>, decision: &Decision, since: &mut Since) -> Obser
         let gate = input.wanted.gates.iter().find(|g| seen.service.as_str() == GATE && g.name.as_str() == seen.name.as_str());
         let service = input.wanted.services.get(&seen.service);
         let probe = gate.map(|g| &g.ready).or(service.map(|s| &s.ready)).unwrap_or(&idle);
-        let port = gate.map(|g| g.probe_port).or(service.and_then(|s| s.port)).unwrap_or(0);
         let kept = input.notes.stopped.get(&seen.service).filter(|note| note.instance == seen.name && note.version == seen.version);
         let judgement = judge(seen, probe, kept, input.now);
         instances.push(ObservedInstance {
             name: seen.name.clone(),
             service: seen.service.clone(),
-            address: seen.address.map(|ip| SocketAddr::new(ip.into(), port)),
+            address: seen.address.map(|ip| SocketAddr::new(ip.into(), seen.port)),
             version: seen.version.clone(),
             since: since.note(&seen.name, judgement.state, input.now),
             state: judgement.state,

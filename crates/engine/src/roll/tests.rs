@@ -57,6 +57,7 @@ fn seen(name: &str, service: &str, version: String) -> Seen {
         service: service.parse().unwrap(),
         version,
         address: None,
+        port: 80,
         born: NOW,
         process: Process::Running,
         restarts: 0,

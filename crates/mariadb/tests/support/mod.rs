@@ -139,8 +139,11 @@ fn network(platform: &str, name: &str) -> ipnet::Ipv4Net {
     panic!("no free subnet under 10.92.0.0/16; see `docker network ls`")
 }
 
+/// The next order about a tenant.
 pub fn tenant(schema: &str, access: TenantAccess) -> TenantOrder {
-    TenantOrder { schema: schema.to_owned(), password: Sensitive::new("open sesame".to_owned()), connections: 20, access }
+    static NUMBER: AtomicU64 = AtomicU64::new(1);
+    let generation = Generation(NUMBER.fetch_add(1, Ordering::Relaxed));
+    TenantOrder { schema: schema.to_owned(), password: Sensitive::new("open sesame".to_owned()), connections: 20, access, generation }
 }
 
 /// Connects as a tenant, through the endpoint.

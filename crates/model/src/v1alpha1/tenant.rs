@@ -72,6 +72,9 @@ pub struct TenantStatus {
     /// Database schema, `t_` and the short uid; chosen once.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub schema: Option<String>,
+    /// How often its creation failed; none once it is made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub creation: Option<FailedCreation>,
     /// State that routes and gates were last told.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub serving: Option<TenantState>,
@@ -82,6 +85,20 @@ pub struct TenantStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub purge_at: Option<Timestamp>,
+}
+
+/// A creation that failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct FailedCreation {
+    /// Of which spec.
+    pub generation: Generation,
+    /// How often in a row.
+    pub failed: u32,
+    /// When it is tried again; none: not before the spec changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub next_try_at: Option<Timestamp>,
 }
 
 impl Resource for Tenant {

@@ -1,6 +1,8 @@
 //! What may be applied: rules between documents, and between what stands and what is wanted.
 
-use model::v1alpha1::{Blueprint, Cell, Machine, Platform, Tenant};
+use std::collections::BTreeMap;
+
+use model::v1alpha1::{Blueprint, BlueprintSpec, Cell, Machine, Platform, Tenant};
 use model::{CellName, Document, DocumentName, Fault, Kind, Metadata, Resource, TenantName, Typed};
 use serde_json::Value;
 
@@ -153,6 +155,18 @@ impl<'a> Rules<'a> {
         {
             lint.refuse(&codes::FIELD_FIXED, "database.nodes: a cell keeps the number of nodes it was made with");
         }
+        if before.status.allocation.is_some()
+            && old != new
+            && let Some(new) = blueprint
+        {
+            // Instances of what it serves may be there, and of what it was rolling to.
+            for old in before.status.serving.iter().chain([old]).filter_map(|old| self.before.blueprints.get(old)) {
+                if let Some((port, was, is)) = port_passed(&old.spec, new) {
+                    lint.refuse(&codes::PORT_PASSED, format!("port {port} is {was}'s in {}, and would be {is}'s", old.metadata.name));
+                    break;
+                }
+            }
+        }
         lint
     }
 
@@ -223,6 +237,17 @@ impl<'a> Rules<'a> {
             format!("blueprint {wanted} is not known; known are {}", versions.join(", "))
         }
     }
+}
+
+/// A port of the gates that belongs to one service before and to another one after.
+fn port_passed<'b>(before: &'b BlueprintSpec, after: &'b BlueprintSpec) -> Option<(u16, &'b str, &'b str)> {
+    fn ports(of: &BlueprintSpec) -> impl Iterator<Item = (u16, &str)> {
+        let services = of.services.iter().filter(|(_, service)| !service.entry);
+        let cache = of.cache.iter().map(|_| (crate::settings::CACHE_PORT, "cache"));
+        services.filter_map(|(name, service)| Some((service.port?, name.as_str()))).chain(cache)
+    }
+    let held: BTreeMap<u16, &str> = ports(before).collect();
+    ports(after).find_map(|(port, is)| held.get(&port).filter(|was| **was != is).map(|was| (port, *was, is)))
 }
 
 /// A document whose name is none of its kind's never came into the snapshot.

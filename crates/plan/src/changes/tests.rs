@@ -186,6 +186,27 @@ fn what_was_already_made_does_not_change_under_it() {
 }
 
 #[test]
+fn a_port_may_change_but_not_pass_to_another_service_while_the_cell_stands() {
+    let mut world = World::new(10);
+    let mut taken = crate::tests::blueprint_json(10);
+    let php = taken["services"].as_object_mut().unwrap().remove("php").unwrap();
+    taken["services"]["fpm"] = php;
+    taken["services"]["web"]["uses"] = json!(["fpm"]);
+    taken["tenant"]["create"]["in"] = json!("fpm");
+    world.blueprint("wordpress.2", crate::tests::blueprint_with("/services/php/port", json!(9001)));
+    world.blueprint("wordpress.3", serde_json::from_value(taken).unwrap());
+    world.cell("new", |_| {});
+    world.cell("a", |cell| {
+        let allocation = json!({ "appNetwork": "10.91.0.0/24", "dataNetwork": "10.91.1.0/24", "machines": [] });
+        cell.status.allocation = Some(serde_json::from_value(allocation).unwrap());
+    });
+    let refused = |of: &str, blueprint: &str| code(&plan_changes(&world.snapshot, vec![cell(of, blueprint)]), of);
+    assert_eq!(refused("a", "wordpress.2"), "");
+    assert_eq!(refused("a", "wordpress.3"), "A0349");
+    assert_eq!(refused("new", "wordpress.3"), "", "nothing runs there yet");
+}
+
+#[test]
 fn a_roll_is_announced() {
     let mut world = World::new(10);
     world.blueprint("wordpress.2", crate::tests::blueprint(10));

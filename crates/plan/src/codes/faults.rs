@@ -130,6 +130,9 @@ faults! { RULES;
     NAME_LENGTH "A0348" Caller, "a name that is too long for what is made from it",
         "Names of containers and networks are made from platform, cell and service; host names have at most 63 characters.",
         "use at most 24 characters for a cell, 20 for a platform and 20 for a service";
+    PORT_PASSED "A0349" State, "a port that passes from one service to another",
+        "Gates tell services apart by their ports. While a cell rolls, instances of both versions are there, and those of the old one would reach the wrong service.",
+        "give the service that is new to the port another one, now or for one version in between";
     PLAN_STALE "A0350" State, "a plan that the world has overtaken",
         "A document that the plan was based on was changed by somebody else; applying it could undo that change unseen.",
         "plan again and look at the difference: atoll plan <files>";

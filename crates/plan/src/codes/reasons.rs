@@ -42,7 +42,7 @@ reasons! {
     NoCell "No cell of this product stands, so its tenants wait.", "atoll cell open <name>";
     RegionMissing "Cells of this product stand, none in the region that the tenant names.", "atoll cell open <name> --region <region>";
     CellsClosed "Every cell that could take the tenant is closed to new ones or draining.", "atoll cell list";
-    CellNotReady "A cell that could take the tenant is not ready; it is placed as soon as one is.", "atoll cell list";
+    CellNotReady "The tenant's cell, or the one that could take it, is not ready or still being opened; the tenant follows as soon as it is.", "atoll cell list";
     CellsFull "Every cell that could take the tenant is full; it is placed as soon as there is room.", "atoll cell open <name>";
     PinnedCellUnknown "The tenant names a cell that does not stand.", "atoll cell list";
     PinnedCellUnfit "The tenant names a cell of another product or region.", "atoll tenant show {name}";

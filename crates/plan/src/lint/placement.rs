@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use model::v1alpha1::Scheduling;
-use model::{CellName, TenantName};
+use model::v1alpha1::{Cell, Scheduling};
+use model::{CellName, TenantName, Typed};
 
 use crate::place::Placement;
 use crate::{Snapshot, product_of};
@@ -46,7 +46,8 @@ pub fn placement(snapshot: &Snapshot, placement: &Placement) -> Result<(), Place
     for (name, cell_name) in placement.placed() {
         let waiting = snapshot.tenants.get(name).filter(|tenant| tenant.status.cell.is_none());
         let Some(tenant) = waiting else { return Err(PlacementError::NotWaiting(name.clone())) };
-        let open = snapshot.cells.get(cell_name).filter(|cell| cell.spec.scheduling == Scheduling::Open && cell.status.conditions.is_true("Ready"));
+        let stands = |cell: &Typed<Cell>| ["Ready", "Opened"].iter().all(|condition| cell.status.conditions.is_true(condition));
+        let open = snapshot.cells.get(cell_name).filter(|cell| cell.spec.scheduling == Scheduling::Open && stands(cell));
         let Some(cell) = open else { return Err(PlacementError::Closed(cell_name.clone())) };
         let spec = &tenant.spec;
         let product = product_of(&cell.spec.blueprint) == spec.blueprint.as_str();

@@ -254,6 +254,7 @@ fn slot<'a>(snapshot: &'a Snapshot, name: &'a CellName, cell: &'a Typed<Cell>) -
         capacity: blueprint.map_or(0, |blueprint| blueprint.capacity.tenants),
         tenants: cell.status.tenants,
         closed: cell.spec.scheduling != Scheduling::Open || cell.metadata.deletion_requested_at.is_some(),
-        ready: blueprint.is_some() && cell.status.conditions.is_true("Ready"),
+        // While it is still being opened, its making may yet be taken back, with whoever lives there.
+        ready: blueprint.is_some() && cell.status.conditions.is_true("Ready") && cell.status.conditions.is_true("Opened"),
     }
 }

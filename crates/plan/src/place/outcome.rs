@@ -203,8 +203,8 @@ impl std::fmt::Display for Waiting {
                 write!(f, "waits: no cell of {product} stands in region {region} ({elsewhere} elsewhere)")
             }
             Self::CellsClosed { closed } => write!(f, "waits: all cells that fit ({closed}) take no new tenants"),
-            Self::CellNotReady { cell, cells: 1 } => write!(f, "waits: cell {cell} is not ready"),
-            Self::CellNotReady { cell, cells } => write!(f, "waits: {cells} cells that fit are not ready, {cell} among them"),
+            Self::CellNotReady { cell, cells: 1 } => write!(f, "waits: cell {cell} is not ready, or not yet open"),
+            Self::CellNotReady { cell, cells } => write!(f, "waits: {cells} cells that fit are not ready, or not yet open, {cell} among them"),
             Self::CellsFull { cells, .. } => write!(f, "waits: all ready cells that fit ({cells}) are full"),
             Self::PinnedCellUnknown { cell } => write!(f, "waits: the cell it names, {cell}, does not stand"),
             Self::PinnedCellUnfit { cell, why } => write!(f, "waits: the cell it names, {cell}, does not fit: {why}"),

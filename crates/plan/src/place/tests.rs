@@ -8,7 +8,7 @@ use model::{CellName, TenantName};
 use proptest::prelude::*;
 
 use super::{Outcome, Waiting, place};
-use crate::tests::{World, blueprint, cell_name, document_name, home, state, tenant_name, unready};
+use crate::tests::{World, blueprint, cell_name, document_name, home, opening, state, tenant_name, unready};
 use crate::{Snapshot, lint, product_of};
 
 fn outcome(world: &World, tenant: &str) -> Outcome {
@@ -87,6 +87,8 @@ fn what_a_tenant_waits_for_is_said() {
     assert_eq!(reason(&world, "crm"), "BlueprintUnknown");
     world.cell("a", unready);
     assert_eq!(outcome(&world, "shop"), Outcome::Waiting(Waiting::CellNotReady { cell: cell_name("a"), cells: 1 }));
+    world.cell("a", opening);
+    assert_eq!(reason(&world, "shop"), "CellNotReady", "its opening may yet be taken back");
     world.cell("a", |cell| cell.spec.scheduling = Scheduling::Draining);
     assert_eq!(reason(&world, "shop"), "CellsClosed");
     world.cell("a", |cell| cell.status.tenants = 10);
@@ -198,6 +200,7 @@ fn reference(snapshot: &Snapshot) -> BTreeMap<TenantName, CellName> {
             let capacity = snapshot.blueprint_of(cell).map_or(0, |blueprint| blueprint.capacity.tenants);
             cell.spec.scheduling == Scheduling::Open
                 && cell.status.conditions.is_true("Ready")
+                && cell.status.conditions.is_true("Opened")
                 && product_of(&cell.spec.blueprint) == tenant.spec.blueprint.as_str()
                 && tenant.spec.region.as_deref().is_none_or(|region| region == snapshot.region_of(cell))
                 && tenant.spec.cell.as_ref().is_none_or(|pinned| pinned == *cell_name)

@@ -110,7 +110,9 @@ fn cell(index: u32) -> Result<Typed<Cell>> {
         scheduling: Scheduling::Open,
     };
     let mut cell = Typed::<Cell>::new(&CellName::new(format!("cell-{index:05}"))?, spec);
-    cell.status.conditions.set("Ready", ConditionStatus::True, "Ready", "", Generation(1), Timestamp::UNIX_EPOCH);
+    for condition in ["Ready", "Opened"] {
+        cell.status.conditions.set(condition, ConditionStatus::True, "AsWanted", "", Generation(1), Timestamp::UNIX_EPOCH);
+    }
     Ok(cell)
 }
 

@@ -58,7 +58,9 @@ fn room(docs: &Docs) -> Result<()> {
     let mut counted: BTreeMap<&CellName, u32> = BTreeMap::new();
     for (tenant, document) in &docs.snapshot.tenants {
         if let Some(cell) = &document.status.cell {
-            ensure!(docs.snapshot.cells.contains_key(cell), "tenant {tenant} lives in cell {cell}, which does not stand");
+            let Some(home) = docs.snapshot.cells.get(cell) else { bail!("tenant {tenant} lives in cell {cell}, which does not stand") };
+            let opened = home.status.conditions.is_true("Opened");
+            ensure!(opened, "tenant {tenant} lives in cell {cell}, whose making may yet be taken back: {:#?}", home.status);
             *counted.entry(cell).or_default() += 1;
         }
     }
@@ -107,6 +109,9 @@ fn claims(docs: &Docs) -> Result<()> {
 fn owners(world: &World) -> Result<()> {
     let mut owners: BTreeMap<(TenantName, Epoch), CellName> = BTreeMap::new();
     for ((cell, gate), state) in world.gates.states() {
+        if let Err(error) = state.check() {
+            bail!("{gate} of cell {cell} was told what no gate takes: {error}");
+        }
         for tenant in state.tenants.iter().filter(|tenant| tenant.state == GateTenantState::Open) {
             let other = owners.insert((tenant.tenant.clone(), tenant.epoch), cell.clone());
             if let Some(other) = other.filter(|other| *other != cell) {

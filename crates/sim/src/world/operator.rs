@@ -194,8 +194,8 @@ fn blueprint(version: u32, capacity: u64) -> Result<BlueprintSpec> {
         "cache": { "engine": "memcached", "memory": "16Mi" },
         "files": { "engine": "directory" },
         "services": {
-            "web": { "image": format!("localhost/web:{version}"), "entry": true, "port": 8081, "user": 1002, "uses": ["php"], "replicas": { "min": 2, "max": 2 }, "ready": { "startWithin": "20s" }, "files": "read" },
-            "php": { "image": format!("localhost/php:{version}"), "port": 9000, "user": 1001, "uses": ["database"], "replicas": { "min": 2, "max": 2 }, "ready": { "startWithin": "20s" }, "settings": true, "files": "write" },
+            "web": { "image": format!("localhost/web:{version}"), "entry": true, "port": 8081 + version % 3, "user": 1002, "uses": ["php"], "replicas": { "min": 2, "max": 2 }, "ready": { "startWithin": "20s" }, "files": "read" },
+            "php": { "image": format!("localhost/php:{version}"), "port": 9000 + version % 2, "user": 1001, "uses": ["database"], "replicas": { "min": 2, "max": 2 }, "ready": { "startWithin": "20s" }, "settings": true, "files": "write" },
         },
         "tenant": {
             "secrets": ["salt"],

@@ -27,6 +27,7 @@ pub fn check(world: &World, controls: &Controls) -> Result<()> {
     }
     for (name, cell) in &docs.snapshot.cells {
         self::cell(&docs, name, cell)?;
+        serves(world, name, cell)?;
     }
     let placement = place::place(&docs.snapshot);
     for (name, tenant) in &docs.snapshot.tenants {
@@ -68,7 +69,7 @@ fn cell(docs: &Docs, name: &CellName, cell: &Typed<Cell>) -> Result<()> {
     ensure!(status.observed_generation == generation, "the status of cell {name} speaks of {}, not of {generation}", status.observed_generation);
     if ready && status.serving.as_ref() != Some(&cell.spec.blueprint) {
         ensure!(
-            said("Rolled") || said("ServicesReady"),
+            status.serving.is_some() && said("Rolled"),
             "cell {name} serves {:?}, {} is wanted, and nothing says why: {status:#?}",
             status.serving,
             cell.spec.blueprint
@@ -80,6 +81,19 @@ fn cell(docs: &Docs, name: &CellName, cell: &Typed<Cell>) -> Result<()> {
     Ok(())
 }
 
+/// A cell that is said to be ready has an instance of each service that is, in truth.
+fn serves(world: &World, name: &CellName, cell: &Typed<Cell>) -> Result<()> {
+    if !cell.status.conditions.is_true("Ready") {
+        return Ok(());
+    }
+    let stands = world.engine.look(name);
+    for service in ["web", "php", "cache", "gate"] {
+        let up = stands.instances.iter().any(|instance| instance.service.as_str() == service && instance.state == engine::InstanceState::Ready);
+        ensure!(up, "cell {name} is said to be ready, and no {service} is: {stands:#?}");
+    }
+    Ok(())
+}
+
 /// A tenant is served as asked, or says why not; one without a cell waits for what placement says.
 fn tenant(world: &World, docs: &Docs, placement: &place::Placement, name: &TenantName, tenant: &Typed<Tenant>) -> Result<()> {
     let status = &tenant.status;
@@ -88,12 +102,12 @@ fn tenant(world: &World, docs: &Docs, placement: &place::Placement, name: &Tenan
     let Some(home) = &status.cell else {
         ensure!(tenant.metadata.deletion_requested_at.is_none(), "tenant {name} is to go, lives nowhere, and stands");
         ensure!(status.serving.is_none() && status.schema.is_none(), "tenant {name} lives nowhere and is served: {status:#?}");
-        let failed =
-            status.conditions.get("Installed").filter(|said| said.status == ConditionStatus::False && said.observed_generation == generation);
         return match placement.outcomes.get(name) {
-            // A creation that failed is tried again when the tenant is changed.
+            // A creation that failed, again and again, is tried again when the tenant is changed.
             Some(Outcome::Placed { cell, .. }) => {
-                ensure!(failed.is_some_and(|said| !said.reason.is_empty()), "tenant {name} fits cell {cell} and was not placed: {status:#?}");
+                let given_up = status.creation.is_some_and(|creation| creation.generation == generation && creation.next_try_at.is_none());
+                let said = status.conditions.get("Installed").filter(|said| said.status == ConditionStatus::False);
+                ensure!(given_up && said.is_some(), "tenant {name} fits cell {cell} and was not placed: {status:#?}");
                 Ok(())
             }
             Some(outcome) => {
@@ -113,15 +127,14 @@ fn tenant(world: &World, docs: &Docs, placement: &place::Placement, name: &Tenan
             .is_some_and(|said| said.status == ConditionStatus::False && said.observed_generation == generation);
         ensure!(said || !ready, "tenant {name} is {serving:?}, {wanted:?} is wanted, its cell {home} is ready, and nothing says why: {status:#?}");
     }
+    follows(docs, name, home, tenant)?;
     let schema = status.schema.clone().unwrap_or_default();
     let tenants = world.data.tenants(home);
     let account = tenants.get(&schema);
     ensure!(account.is_some(), "tenant {name} lives in {home} without schema {schema:?}");
     let locked = account.is_some_and(|account| account.order.access == TenantAccess::Locked);
     if serving == Some(wanted) {
-        // A tenant suspended after its removal stays locked: resuming unlocks it.
-        let right = locked == (wanted == TenantState::Removed) || wanted == TenantState::Suspended;
-        ensure!(right, "tenant {name} is {wanted:?} and its account is {account:?}");
+        ensure!(locked == (wanted == TenantState::Removed), "tenant {name} is {wanted:?} and its account is {account:?}");
         ensure!(
             status.observed_generation == generation,
             "the status of tenant {name} speaks of {}, not of {generation}: {status:#?}",
@@ -129,6 +142,29 @@ fn tenant(world: &World, docs: &Docs, placement: &place::Placement, name: &Tenan
         );
     }
     Ok(())
+}
+
+/// A tenant that is served is ready exactly when its cell is.
+fn follows(docs: &Docs, name: &TenantName, home: &CellName, tenant: &Typed<Tenant>) -> Result<()> {
+    let said = |conditions: &model::Conditions| conditions.get("Ready").map(|said| said.status);
+    let cell = docs.snapshot.cells.get(home).and_then(|cell| said(&cell.status.conditions));
+    let own = said(&tenant.status.conditions);
+    ensure!(
+        tenant.status.serving != Some(TenantState::Active) || own == cell,
+        "tenant {name} says {own:?} of its readiness, its cell {home} says {cell:?}: {:#?}",
+        tenant.status
+    );
+    Ok(())
+}
+
+/// Tenants whose creation is to be tried again by itself, in a cell that can take them.
+pub fn to_be_tried(docs: &Docs) -> bool {
+    let placement = place::place(&docs.snapshot);
+    placement.placed().any(|(name, _)| {
+        docs.snapshot.tenants.get(name).is_some_and(|tenant| {
+            tenant.status.creation.is_some_and(|creation| creation.generation == tenant.metadata.generation && creation.next_try_at.is_some())
+        })
+    })
 }
 
 /// Every claim belongs to a tenant that stands, lives somewhere and wants it.
@@ -179,6 +215,16 @@ fn doors(world: &World, docs: &Docs) -> Result<()> {
         // A closed cell's gates are gone with it; the fake keeps what they were last told.
         if !stands {
             continue;
+        }
+        let stands = world.engine.look(&cell);
+        for service in &state.services {
+            let settled = docs.snapshot.cells.get(&cell).is_some_and(|cell| cell.status.serving.as_ref() == Some(&cell.spec.blueprint));
+            let calm = settled && docs.snapshot.cells.get(&cell).is_some_and(|cell| cell.status.conditions.is_true("ServicesReady"));
+            ensure!(!calm || service.also.is_empty(), "{gate} of cell {cell} keeps doors for nobody: {service:#?}");
+            for instance in &service.instances {
+                let at = stands.instances.iter().find(|other| other.name == instance.name).and_then(|other| other.address);
+                ensure!(at.is_none_or(|at| at == instance.address), "{gate} of cell {cell} looks for {} elsewhere than {at:?}", instance.name);
+            }
         }
         let known: BTreeMap<&TenantName, _> = state.tenants.iter().map(|tenant| (&tenant.tenant, (tenant.epoch, tenant.state))).collect();
         for (name, tenant) in docs.snapshot.tenants.iter().filter(|(_, tenant)| tenant.status.cell.as_ref() == Some(&cell)) {
