@@ -33,7 +33,6 @@ use store::SharedStore;
 use tokio_util::sync::CancellationToken;
 
 pub use backup::Copies;
-pub use logs::DatabaseLogs;
 pub use mirror::State;
 pub use server::{Options, ServeError, serve};
 pub use tcp::{Operators, TcpDoor, serve_tcp};
@@ -61,7 +60,6 @@ struct Inner {
     engine: SharedEngine,
     reveal: Arc<dyn Reveal>,
     copies: Option<Arc<dyn Copies>>,
-    databases: Option<Arc<dyn DatabaseLogs>>,
     platform: PlatformName,
     active: Box<dyn Fn() -> bool + Send + Sync>,
     clock: Box<dyn Fn() -> Timestamp + Send + Sync>,
@@ -80,7 +78,6 @@ impl Doors {
             engine,
             reveal,
             copies: None,
-            databases: None,
             platform,
             active: Box::new(|| true),
             clock: Box::new(Timestamp::now),
@@ -106,15 +103,6 @@ impl Doors {
     pub fn copies(mut self, copies: Arc<dyn Copies>) -> Self {
         if let Some(inner) = Arc::get_mut(&mut self.0) {
             inner.copies = Some(copies);
-        }
-        self
-    }
-
-    /// The same, with the logs of the cells' databases. Call it before the doors are shared.
-    #[must_use]
-    pub fn databases(mut self, databases: Arc<dyn DatabaseLogs>) -> Self {
-        if let Some(inner) = Arc::get_mut(&mut self.0) {
-            inner.databases = Some(databases);
         }
         self
     }

@@ -7,7 +7,7 @@ use axum::http::Request;
 use bytes::Bytes;
 use identity::{Ca, HttpsClient, RequestError, Role};
 use jiff::Timestamp;
-use model::{Kind, Sensitive};
+use model::Sensitive;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
