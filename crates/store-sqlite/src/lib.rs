@@ -5,7 +5,7 @@
 //! told to watchers after it is durable and before it is acknowledged; leases live in memory, their fences on disk, so that heartbeats write
 //! nothing; a file that is damaged, foreign or of a newer release is refused and left as it is; a restored backup is another life of the store,
 //! whose revisions none of the former life's readers has seen.
-//! Entry points: [`SqliteStore::open`], [`SqliteStore::backup`], [`restore`].
+//! Entry points: [`SqliteStore::open`], [`SqliteStore::backup`], [`look`], [`restore`].
 
 mod backup;
 mod draft;
@@ -26,7 +26,7 @@ use model::{Document, Kind, Revision};
 use store::feed::{Feed, History};
 use store::{Committed, Compare, Key, Lease, ListOptions, Page, Store, StoreError, Watch, Write};
 
-pub use backup::restore;
+pub use backup::{Summary, look, restore};
 pub use error::{BackupError, OpenError};
 use readers::Readers;
 use writer::Writer;
