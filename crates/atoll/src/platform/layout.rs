@@ -96,7 +96,7 @@ impl Layout {
     /// The store's file.
     #[must_use]
     pub fn store(&self) -> PathBuf {
-        self.root.join("control").join("store.db")
+        store(&self.root)
     }
 
     /// Key that seals secrets.
@@ -117,6 +117,12 @@ impl Layout {
         self.root.join("identity").join(role)
     }
 
+    /// Folder of those who may use the API over TCP, one folder each.
+    #[must_use]
+    pub fn operators(&self) -> PathBuf {
+        operators(&self.root)
+    }
+
     /// An address of ours on the loopback interface.
     #[must_use]
     pub const fn local(port: u16) -> SocketAddr {
@@ -128,6 +134,18 @@ impl Layout {
     pub fn edge(&self) -> PathBuf {
         self.root.join("edge")
     }
+}
+
+/// Where a state folder keeps those who may use the API over TCP.
+#[must_use]
+pub fn operators(state: &Path) -> PathBuf {
+    state.join("operators")
+}
+
+/// Where a state folder keeps the store.
+#[must_use]
+pub fn store(state: &Path) -> PathBuf {
+    state.join("control").join("store.db")
 }
 
 /// Three different free ports, held together while they are chosen.

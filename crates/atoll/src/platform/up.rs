@@ -13,6 +13,7 @@ use model::v1alpha1::PlatformSpec;
 use super::containers::{Containers, Part, VERSION_LABEL, label, name};
 use super::identities::{self, EDGE_USER};
 use super::layout::Layout;
+use super::operators;
 
 /// Time for a part to answer.
 const READY_WITHIN: Duration = Duration::from_secs(30);
@@ -40,6 +41,9 @@ pub async fn up(layout: &Layout, wanted: &Wanted, mut say: impl FnMut(String)) -
     };
     refuse_taken_port(&engine, wanted).await?;
     identities::ensure(layout, jiff::Timestamp::now())?;
+    if wanted.spec.api.is_some() {
+        operators::create(layout, jiff::Timestamp::now())?;
+    }
     give(&layout.edge(), EDGE_USER)?;
     give(&layout.identity("edge"), EDGE_USER)?;
     for part in [agent(layout, wanted), control(layout, wanted)] {
