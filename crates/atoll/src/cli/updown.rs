@@ -34,8 +34,11 @@ pub async fn up(session: &Session, args: Up) -> Result<(), Failure> {
     session.resume_with(&again);
     let mut documents = load(session, &args.files)?;
     let (platform, spec) = wanted(session, &mut documents).await?;
-    let layout = Layout::create_or_open(&session.state, &platform).map_err(|e| Failure::machine(&e))?;
     let parts = start::Wanted { spec: spec.clone(), docker_socket: docker_socket() };
+    Layout::refuse_other(&session.state, &platform).map_err(|e| Failure::machine(&e))?;
+    // On a machine that lacks something nothing is begun.
+    start::check(&platform, &parts).await.map_err(|e| Failure::machine(&e))?;
+    let layout = Layout::create_or_open(&session.state, &platform).map_err(|e| Failure::machine(&e))?;
     start::up(&layout, &parts, |line| session.output.note(line)).await.map_err(|e| Failure::machine(&e))?;
     let plan = first_plan(session, &documents).await?;
     if plan.pending().next().is_some() || plan.refused().next().is_some() {

@@ -55,14 +55,27 @@ impl Layout {
             let file = PlatformFile { format: FORMAT, platform: platform.clone(), ports };
             write_whole(&Self::file(&root), &serde_json::to_vec_pretty(&file)?)?;
         }
+        Self::refuse_other(&root, platform)?;
         let layout = Self::open(&root)?;
-        if layout.platform != *platform {
-            bail!("{} belongs to platform {}, not {platform}: choose another folder with --state", root.display(), layout.platform);
-        }
         for folder in ["control", "agent", "edge", "identity", "cells", "data", "gates"] {
             fs_err::create_dir_all(root.join(folder))?;
         }
         Ok(layout)
+    }
+
+    /// Refuses a folder that belongs to another platform or to a newer release; one that belongs to nobody yet is fine.
+    ///
+    /// # Errors
+    /// With whose it is.
+    pub fn refuse_other(root: &Path, platform: &PlatformName) -> Result<()> {
+        if !Self::file(root).exists() {
+            return Ok(());
+        }
+        let layout = Self::open(root)?;
+        if layout.platform != *platform {
+            bail!("{} belongs to platform {}, not {platform}: choose another folder with --state", root.display(), layout.platform);
+        }
+        Ok(())
     }
 
     /// Opens the folder of a platform.
