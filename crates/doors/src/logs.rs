@@ -30,14 +30,18 @@ const ENDPOINT: &str = "db";
 pub(crate) async fn logs(State(doors): State<Doors>, Name(cell): Name<CellName>, Query(query): Query<LogsQuery>) -> Result<Response, Refusal> {
     let document = get(&doors, Kind::Cell, &(&cell).into()).await?;
     let options = LogOptions { since: query.since, tail: query.tail, follow: query.follow };
-    let mut streams = Vec::new();
+    let (mut streams, mut absent) = (Vec::new(), Vec::new());
     for instance in instances(&doors, &cell, document, query.instance.as_deref()).await? {
         match doors.0.engine.logs(&cell, &instance, options.clone()).await {
             Ok(stream) => streams.push(stream),
-            // It left between the two questions.
-            Err(EngineError::Refused { reason: Reason::NoSuchInstance, .. }) => {}
+                // It left between the two questions, or is a part of the database that was not made yet.
+            Err(EngineError::Refused { reason: Reason::NoSuchInstance, .. }) => absent.push(instance.to_string()),
             Err(error) => return Err(refused(&error)),
         }
+    }
+    if streams.is_empty() && query.instance.is_some() {
+        let refusal = codes::NOT_FOUND.refuse(format!("cell {cell} has no container of {} now", absent.join(", ")));
+        return Err(refusal.next(format!("atoll explain cell {cell}")));
     }
     let (sender, receiver) = mpsc::channel(256);
     if query.follow {

@@ -50,11 +50,15 @@ impl SqliteStore {
     /// # Errors
     /// [`OpenError`]; the file is then left as it was found.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
-        let opened = open::open(path.as_ref())?;
+        Self::over(path.as_ref(), open::open(path.as_ref())?)
+    }
+
+    /// The store over a file that was found good.
+    fn over(path: &Path, opened: open::Opened) -> Result<Self, OpenError> {
         let feed = Arc::new(Feed::new(opened.head, writer::KEPT_IN_MEMORY));
         let writer =
-            Writer::start(opened.connection, opened.fences, feed.clone()).map_err(|source| OpenError::Io { path: path.as_ref().into(), source })?;
-        let readers = Readers::new(path.as_ref());
+            Writer::start(opened.connection, opened.fences, feed.clone()).map_err(|source| OpenError::Io { path: path.into(), source })?;
+        let readers = Readers::new(path);
         Ok(Self(Arc::new(Inner { writer, feed, readers, incarnation: opened.incarnation, _lock: opened.lock })))
     }
 
@@ -118,3 +122,6 @@ impl Store for SqliteStore {
         self.0.writer.release(lease).await
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -73,11 +73,11 @@ fn cases() -> Vec<Case> {
         }
     };
     vec![
-        case("duplicate domain: of one tenant, in two spellings", tenant("beta", "beta.localhost, BETA.localhost."), 3, "A0332", "beta.localhost"),
-        case("duplicate domain: of another tenant", Wrong::Command(add("taken")), 3, "A0333", "alpha.localhost"),
-        case("uppercase host: the same name in another spelling", Wrong::Command(add("upper")), 3, "A0333", "alpha.localhost"),
+        case("duplicate domain: of one tenant, in two spellings", tenant("beta", "beta.localhost, BETA.localhost."), 3, "A0340", "beta.localhost"),
+        case("duplicate domain: of another tenant", Wrong::Command(add("taken")), 3, "A0341", "alpha.localhost"),
+        case("uppercase host: the same name in another spelling", Wrong::Command(add("upper")), 3, "A0341", "alpha.localhost"),
         case("IDN: the same name in another spelling", Wrong::File(
-            tenant_text("wordpress", "one", "bücher.example") + "---\n" + &tenant_text("wordpress", "two", "XN--BCHER-KVA.example")), 3, "A0333", "xn--bcher-kva.example"),
+            tenant_text("wordpress", "one", "bücher.example") + "---\n" + &tenant_text("wordpress", "two", "XN--BCHER-KVA.example")), 3, "A0341", "xn--bcher-kva.example"),
         case("IDN: not a name", tenant("beta", "xn--zzzzzzzz.example"), 3, "A0105", "xn--zzzzzzzz.example"),
         case("wrong syntax: a space", tenant("beta", "\"foo bar.example\""), 3, "A0105", "foo bar.example"),
         case("wrong syntax: an empty label", tenant("beta", "a..example"), 3, "A0105", "a..example"),
@@ -89,11 +89,11 @@ fn cases() -> Vec<Case> {
         case("two tenants claim a name: in files", Wrong::File(
             tenant_text("wordpress", "beta", "b.localhost") + "---\n" + &tenant_text("wordpress", "beta", "c.localhost")), 3, "A0107", "beta"),
         case("two tenants claim a name: it stands already", Wrong::Command(add("name")), 3, "A0204", "alpha"),
-        case("invalid template: it does not end", blueprint("{{ tenant.name }}", "{{ tenant.name"), 3, "A0328", "site.json"),
-        case("invalid template: of what nobody gives", blueprint("{{ tenant.name }}", "{{ tenant.shoe_size }}"), 3, "A0328", "site.json"),
-        case("invalid template: out of its folder", blueprint("path: site.json", "path: ../site.json"), 3, "A0328", "../site.json"),
-        case("an image that cannot be", blueprint("localhost/atoll/web:1", "Not An Image"), 3, "A0324", "Not An Image"),
-        case("an image without a version", blueprint("localhost/atoll/web:1", "localhost/atoll/web"), 3, "A0324", "localhost/atoll/web"),
+        case("invalid template: it does not end", blueprint("{{ tenant.name }}", "{{ tenant.name"), 3, "A0330", "site.json"),
+        case("invalid template: of what nobody gives", blueprint("{{ tenant.name }}", "{{ tenant.shoe_size }}"), 3, "A0330", "site.json"),
+        case("invalid template: out of its folder", blueprint("path: site.json", "path: ../site.json"), 3, "A0331", "../site.json"),
+        case("an image that cannot be", blueprint("localhost/atoll/web:1", "Not An Image"), 3, "A0325", "Not An Image"),
+        case("an image without a version", blueprint("localhost/atoll/web:1", "localhost/atoll/web"), 3, "A0325", "localhost/atoll/web"),
         case("a port that instances cannot have", blueprint("port: 8080", "port: 80"), 3, "A0323", "80"),
         case("a pool that is not private", platform("network: { pool: 8.8.0.0/16 }"), 3, "A0309", "8.8.0.0/16"),
         case("the API on the edge's port", platform("api: { port: 8080 }"), 3, "A0314", "8080"),
