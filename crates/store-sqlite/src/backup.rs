@@ -103,6 +103,8 @@ pub fn restore(backup: &Path, store: &Path) -> Result<Option<PathBuf>, OpenError
             let _ = std::fs::remove_file(beside(&new, ending));
         }
     })?;
+    // What stood there becomes a copy like any other, where it is good. A store that is not is put aside as it is, with its log.
+    let _ = open::fold(store);
     let aside = beside(store, &format!(".before-{}", Timestamp::now().as_millisecond()));
     let mut kept = None;
     // The store goes first: a log without its store is refused, while a store without its log would pass for an older one.

@@ -111,6 +111,16 @@ fn foreign_and_newer_files_are_refused() {
     drop(SqliteStore::open(&newer).unwrap());
     rusqlite::Connection::open(&newer).unwrap().pragma_update(None, "user_version", 99).unwrap();
     assert!(matches!(refused(&newer), OpenError::Newer { found: 99, known: 1, .. }));
+    // The same with what was written last still in its log: not even that is folded into the file.
+    let connection = rusqlite::Connection::open(&newer).unwrap();
+    connection.set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).unwrap();
+    connection.pragma_update(None, "user_version", 100).unwrap();
+    drop(connection);
+    let files = || (fs::read(&newer).unwrap(), fs::read(folder.path().join("newer.db-wal")).unwrap());
+    let before = files();
+    assert!(!before.1.is_empty());
+    assert!(matches!(refused(&newer), OpenError::Newer { found: 100, .. }));
+    assert!(files() == before, "it is as it was found");
 }
 
 /// A log that was cut off anywhere (power lost while it was written) costs the commits behind the cut, whole ones, and nothing else.

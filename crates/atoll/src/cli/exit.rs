@@ -114,6 +114,11 @@ impl From<ClientError> for Failure {
 
 impl From<manifest::Faults> for Failure {
     fn from(faults: manifest::Faults) -> Self {
-        Self { exit: Exit::Refused, faults: faults.into_faults() }
+        let mut faults = faults.into_faults();
+        // Where the rule itself says all there is to say, its page says why it is there.
+        for fault in faults.iter_mut().filter(|fault| fault.hint.is_none() && fault.next.is_none()) {
+            fault.next = Some(format!("atoll explain {}", fault.code));
+        }
+        Self { exit: Exit::Refused, faults }
     }
 }

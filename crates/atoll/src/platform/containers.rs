@@ -64,7 +64,7 @@ impl Containers {
     /// # Errors
     /// When no engine answers.
     pub async fn connect(platform: &PlatformName) -> Result<Self> {
-        let docker = Docker::connect_with_local_defaults().context("no Docker engine is configured on this machine")?;
+        let docker = Docker::connect_with_local_defaults().context("no Docker engine is found on this machine; scripts/setup installs and starts one")?;
         docker.ping().await.context("the Docker engine does not answer; start it with scripts/setup")?;
         let version = docker.version().await.context("the Docker engine does not say its version")?.version.unwrap_or_default();
         if too_old(&version) {

@@ -148,7 +148,7 @@ async fn a_docker_that_is_missing_stopped_or_too_old_is_told_before_anything_is_
     let real = Real::bare();
     let file = real.file("site.yaml", crate::house::SITE);
     let up = ["up", "--no-wait", "-f", &file];
-    with_docker(&real, &real.path("missing.sock"), &up).await.refused(1, "A0908", "does not answer");
+    with_docker(&real, &real.path("missing.sock"), &up).await.refused(1, "A0908", "no Docker engine is found");
     let stopped = real.path("stopped.sock");
     drop(UnixListener::bind(&stopped).unwrap());
     with_docker(&real, &stopped, &up).await.refused(1, "A0908", "does not answer");
@@ -239,4 +239,18 @@ async fn up_without_a_platform_keeps_the_one_that_was_applied() {
     with_docker(&real, &daemon.socket(), &up).await.refused(1, "A0908", "image localhost/our/own:7 is not on this engine");
     real.stop_control().await;
     with_docker(&real, &daemon.socket(), &up).await.refused(1, "A0908", "image localhost/our/own:7 is not on this engine");
+}
+
+/// The page that says which test holds which word names only tests that there are.
+#[test]
+fn the_page_of_bad_input_names_tests_that_exist() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let page = std::fs::read_to_string(root.join("docs/bad-input.md")).unwrap();
+    let quoted: Vec<&str> = page.split('`').skip(1).step_by(2).collect();
+    let named: Vec<(&str, &str)> = quoted.windows(2).filter(|pair| pair[0].starts_with("crates/")).map(|pair| (pair[0], pair[1])).collect();
+    assert!(named.len() > 20, "{named:?}");
+    for (file, test) in named {
+        let text = std::fs::read_to_string(root.join(file)).unwrap_or_else(|error| panic!("{file}: {error}"));
+        assert!(text.contains(&format!("fn {test}(")), "{file} has no test {test}");
+    }
 }
