@@ -34,7 +34,7 @@ pub(crate) async fn logs(State(doors): State<Doors>, Name(cell): Name<CellName>,
     for instance in instances(&doors, &cell, document, query.instance.as_deref()).await? {
         match doors.0.engine.logs(&cell, &instance, options.clone()).await {
             Ok(stream) => streams.push(stream),
-                // It left between the two questions, or is a part of the database that was not made yet.
+            // It left between the two questions, or is a part of the database that was not made yet.
             Err(EngineError::Refused { reason: Reason::NoSuchInstance, .. }) => absent.push(instance.to_string()),
             Err(error) => return Err(refused(&error)),
         }

@@ -179,12 +179,7 @@ pub(crate) async fn operation_cancel(State(doors): State<Doors>, asked: Asked, N
 }
 
 /// Changes the spec of a document that stands; `wish` says whether it changed anything.
-async fn change<R: Resource>(
-    doors: &Doors,
-    asked: &Asked,
-    name: &DocumentName,
-    wish: impl Fn(&mut Typed<R>) -> Result<bool, Refusal>,
-) -> Answer {
+async fn change<R: Resource>(doors: &Doors, asked: &Asked, name: &DocumentName, wish: impl Fn(&mut Typed<R>) -> Result<bool, Refusal>) -> Answer {
     for _ in 0..TRIES {
         let document = get(doors, R::KIND, name).await?;
         if document.metadata.deletion_requested_at.is_some() {

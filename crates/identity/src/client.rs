@@ -128,9 +128,7 @@ impl HttpsClient {
     pub async fn dial(&self, addr: SocketAddr, server: &Role) -> Result<tokio_rustls::client::TlsStream<TcpStream>, RequestError> {
         match tokio::time::timeout(CONNECT, self.connect(addr, server)).await {
             Ok(stream) => stream,
-            Err(_) => {
-                Err(RequestError::Unreachable { role: server.to_string(), addr, reason: format!("not within {CONNECT:?}") })
-            }
+            Err(_) => Err(RequestError::Unreachable { role: server.to_string(), addr, reason: format!("not within {CONNECT:?}") }),
         }
     }
 

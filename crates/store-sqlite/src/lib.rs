@@ -56,8 +56,7 @@ impl SqliteStore {
     /// The store over a file that was found good.
     fn over(path: &Path, opened: open::Opened) -> Result<Self, OpenError> {
         let feed = Arc::new(Feed::new(opened.head, writer::KEPT_IN_MEMORY));
-        let writer =
-            Writer::start(opened.connection, opened.fences, feed.clone()).map_err(|source| OpenError::Io { path: path.into(), source })?;
+        let writer = Writer::start(opened.connection, opened.fences, feed.clone()).map_err(|source| OpenError::Io { path: path.into(), source })?;
         let readers = Readers::new(path);
         Ok(Self(Arc::new(Inner { writer, feed, readers, incarnation: opened.incarnation, _lock: opened.lock })))
     }

@@ -52,7 +52,8 @@ fn control_s_address_is_read_strictly() {
     ] {
         assert_eq!(read(text).as_deref(), Ok(url));
     }
-    for text in ["", "http://a", "a:8443", "https://", "https://a:", "https://a:0", "https://a:99999", "https://a/b", "https://u@a", "https://[::1]x"] {
+    for text in ["", "http://a", "a:8443", "https://", "https://a:", "https://a:0", "https://a:99999", "https://a/b", "https://u@a", "https://[::1]x"]
+    {
         assert!(read(text).is_err(), "{text}");
     }
 }

@@ -64,11 +64,16 @@ impl Containers {
     /// # Errors
     /// When no engine answers.
     pub async fn connect(platform: &PlatformName) -> Result<Self> {
-        let docker = Docker::connect_with_local_defaults().context("no Docker engine is found on this machine; scripts/setup installs and starts one")?;
+        let docker =
+            Docker::connect_with_local_defaults().context("no Docker engine is found on this machine; scripts/setup installs and starts one")?;
         docker.ping().await.context("the Docker engine does not answer; start it with scripts/setup")?;
         let version = docker.version().await.context("the Docker engine does not say its version")?.version.unwrap_or_default();
         if too_old(&version) {
-            bail!("the Docker engine is of version {version}, which is too old: {}.{} or newer is needed; scripts/setup says how", OLDEST.0, OLDEST.1);
+            bail!(
+                "the Docker engine is of version {version}, which is too old: {}.{} or newer is needed; scripts/setup says how",
+                OLDEST.0,
+                OLDEST.1
+            );
         }
         Ok(Self { docker, platform: platform.clone() })
     }

@@ -76,8 +76,13 @@ fn cases() -> Vec<Case> {
         case("duplicate domain: of one tenant, in two spellings", tenant("beta", "beta.localhost, BETA.localhost."), 3, "A0340", "beta.localhost"),
         case("duplicate domain: of another tenant", Wrong::Command(add("taken")), 3, "A0341", "alpha.localhost"),
         case("uppercase host: the same name in another spelling", Wrong::Command(add("upper")), 3, "A0341", "alpha.localhost"),
-        case("IDN: the same name in another spelling", Wrong::File(
-            tenant_text("wordpress", "one", "bücher.example") + "---\n" + &tenant_text("wordpress", "two", "XN--BCHER-KVA.example")), 3, "A0341", "xn--bcher-kva.example"),
+        case(
+            "IDN: the same name in another spelling",
+            Wrong::File(tenant_text("wordpress", "one", "bücher.example") + "---\n" + &tenant_text("wordpress", "two", "XN--BCHER-KVA.example")),
+            3,
+            "A0341",
+            "xn--bcher-kva.example",
+        ),
         case("IDN: not a name", tenant("beta", "xn--zzzzzzzz.example"), 3, "A0105", "xn--zzzzzzzz.example"),
         case("wrong syntax: a space", tenant("beta", "\"foo bar.example\""), 3, "A0105", "foo bar.example"),
         case("wrong syntax: an empty label", tenant("beta", "a..example"), 3, "A0105", "a..example"),
@@ -86,8 +91,13 @@ fn cases() -> Vec<Case> {
         case("unknown blueprint: in a file", tenant_of("shop", "beta", "beta.localhost"), 3, "A0306", "shop"),
         case("unknown blueprint: of a command", Wrong::Command(add("shop")), 3, "A0306", "shop"),
         case("capacity 0", blueprint("tenants: 10", "tenants: 0"), 3, "A0320", "0"),
-        case("two tenants claim a name: in files", Wrong::File(
-            tenant_text("wordpress", "beta", "b.localhost") + "---\n" + &tenant_text("wordpress", "beta", "c.localhost")), 3, "A0107", "beta"),
+        case(
+            "two tenants claim a name: in files",
+            Wrong::File(tenant_text("wordpress", "beta", "b.localhost") + "---\n" + &tenant_text("wordpress", "beta", "c.localhost")),
+            3,
+            "A0107",
+            "beta",
+        ),
         case("two tenants claim a name: it stands already", Wrong::Command(add("name")), 3, "A0204", "alpha"),
         case("invalid template: it does not end", blueprint("{{ tenant.name }}", "{{ tenant.name"), 3, "A0330", "site.json"),
         case("invalid template: of what nobody gives", blueprint("{{ tenant.name }}", "{{ tenant.shoe_size }}"), 3, "A0330", "site.json"),
@@ -186,7 +196,8 @@ async fn a_subnet_clash_with_the_host_is_told_by_the_doctor() {
     let daemon = Daemon::start(Says { network: "10.91.3.0/24", ..Says::default() });
     let doctor = with_docker(&real, &daemon.socket(), &["doctor"]).await;
     assert!(doctor.status == 1 && doctor.stdout.contains("network shop of Docker (10.91.3.0/24) lies in the pool 10.91.0.0/16"), "{doctor:?}");
-    let other = real.file("pool.yaml", "apiVersion: atoll.dev/v1alpha1\nkind: Platform\nmetadata: { name: atoll }\nspec: { network: { pool: 10.200.0.0/16 } }\n");
+    let other = real
+        .file("pool.yaml", "apiVersion: atoll.dev/v1alpha1\nkind: Platform\nmetadata: { name: atoll }\nspec: { network: { pool: 10.200.0.0/16 } }\n");
     let doctor = with_docker(&real, &daemon.socket(), &["doctor", "-f", &other]).await;
     assert!(doctor.stdout.contains("10.200.0.0/16 is free"), "{doctor:?}");
 }
