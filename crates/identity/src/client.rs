@@ -104,10 +104,7 @@ impl HttpsClient {
     async fn send(&self, addr: SocketAddr, server: &Role, request: Request<Bytes>) -> Result<Response<Incoming>, RequestError> {
         let role = server.to_string();
         let unreachable = |reason: String| RequestError::Unreachable { role: server.to_string(), addr, reason };
-        let stream = match tokio::time::timeout(CONNECT, self.connect(addr, server)).await {
-            Ok(stream) => stream?,
-            Err(_) => return Err(unreachable(format!("not within {CONNECT:?}"))),
-        };
+        let stream = self.dial(addr, server).await?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|e| unreachable(e.to_string()))?;
         // Ends by itself: with the answer's body, or when either side hangs up.
         tokio::spawn(async move {
@@ -122,6 +119,17 @@ impl HttpsClient {
             Some(error) => RequestError::Untrusted { role, addr, reason: error.to_string() },
             None => RequestError::Unknown { role, addr, reason: chain(&e) },
         })
+    }
+
+    /// A connection to a server whose role is proved, for other protocols than the requests of this client.
+    ///
+    /// # Errors
+    /// [`RequestError::Unreachable`] or [`RequestError::Untrusted`]. The server judges this side when it reads; it may still hang up then.
+    pub async fn dial(&self, addr: SocketAddr, server: &Role) -> Result<tokio_rustls::client::TlsStream<TcpStream>, RequestError> {
+        match tokio::time::timeout(CONNECT, self.connect(addr, server)).await {
+            Ok(stream) => stream,
+            Err(_) => Err(RequestError::Unreachable { role: server.to_string(), addr, reason: format!("not within {CONNECT:?}") }),
+        }
     }
 
     async fn connect(&self, addr: SocketAddr, server: &Role) -> Result<tokio_rustls::client::TlsStream<TcpStream>, RequestError> {

@@ -8,11 +8,13 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use bollard::models::ContainerSummaryStateEnum;
+use model::PlatformName;
 use model::v1alpha1::PlatformSpec;
 
 use super::containers::{Containers, Part, VERSION_LABEL, label, name};
 use super::identities::{self, EDGE_USER};
 use super::layout::Layout;
+use super::operators;
 
 /// Time for a part to answer.
 const READY_WITHIN: Duration = Duration::from_secs(30);
@@ -28,18 +30,33 @@ pub struct Wanted {
     pub docker_socket: PathBuf,
 }
 
+/// Looks whether the machine has what is needed, before anything is made.
+///
+/// # Errors
+/// With what is missing and how to get it.
+pub async fn check(platform: &PlatformName, wanted: &Wanted) -> Result<()> {
+    let engine = Containers::connect(platform).await?;
+    image_id(&engine, wanted).await?;
+    refuse_taken_port(&engine, wanted).await
+}
+
+async fn image_id(engine: &Containers, wanted: &Wanted) -> Result<String> {
+    let image = &wanted.spec.images.atoll;
+    let found = engine.image_id(image).await?;
+    found.with_context(|| format!("image {image} is not on this engine; build it with scripts/images atoll"))
+}
+
 /// Makes the three parts run as wanted; what already does is left alone.
 ///
 /// # Errors
 /// With what is missing and how to get it.
 pub async fn up(layout: &Layout, wanted: &Wanted, mut say: impl FnMut(String)) -> Result<()> {
     let engine = Containers::connect(&layout.platform).await?;
-    let image = &wanted.spec.images.atoll;
-    let Some(image_id) = engine.image_id(image).await? else {
-        bail!("image {image} is not on this engine; build it with scripts/images atoll");
-    };
-    refuse_taken_port(&engine, wanted).await?;
+    let image_id = image_id(&engine, wanted).await?;
     identities::ensure(layout, jiff::Timestamp::now())?;
+    if wanted.spec.api.is_some() {
+        operators::create(layout, jiff::Timestamp::now())?;
+    }
     give(&layout.edge(), EDGE_USER)?;
     give(&layout.identity("edge"), EDGE_USER)?;
     for part in [agent(layout, wanted), control(layout, wanted)] {

@@ -28,6 +28,9 @@ pub struct PlatformSpec {
     /// Images of our own parts.
     #[serde(default)]
     pub images: ImagesSpec,
+    /// Where operators elsewhere reach the API; only the unix socket of control's machine without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api: Option<ApiSpec>,
     /// Relay for the tenants' mail; mail is off without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mail: Option<MailSpec>,
@@ -55,6 +58,19 @@ pub struct PublicSpec {
     pub address: std::net::IpAddr,
     /// Port on which the edge listens and which sites put in their links.
     #[serde(default = "default_port")]
+    pub port: u16,
+}
+
+/// The API over TCP: TLS with certificates of the platform's own authority on both sides, and a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ApiSpec {
+    /// Address on which control listens.
+    #[serde(default = "default_address")]
+    #[schemars(with = "String")]
+    pub address: std::net::IpAddr,
+    /// Port on which control listens; 1024 or above.
+    #[serde(default = "default_api_port")]
     pub port: u16,
 }
 
@@ -130,6 +146,7 @@ impl Default for PlatformSpec {
             public: PublicSpec::default(),
             grace: default_grace(),
             images: ImagesSpec::default(),
+            api: None,
             mail: None,
         }
     }
@@ -149,6 +166,9 @@ const fn default_address() -> std::net::IpAddr {
 }
 const fn default_port() -> u16 {
     8080
+}
+const fn default_api_port() -> u16 {
+    8443
 }
 fn default_atoll() -> String {
     concat!("localhost/atoll/atoll:", env!("CARGO_PKG_VERSION")).to_owned()

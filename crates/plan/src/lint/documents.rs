@@ -42,6 +42,9 @@ pub fn platform(spec: &PlatformSpec) -> Lint {
     if !matches!(public.scheme.as_str(), "http" | "https") || public.port == 0 {
         lint.refuse(&codes::PUBLIC, format!("public is {}, port {}", public.scheme, public.port));
     }
+    if let Some(api) = spec.api.filter(|api| api.port < 1024 || api.port == public.port) {
+        lint.refuse(&codes::API_ADDRESS, format!("api is on port {}, public on port {}", api.port, public.port));
+    }
     if let Some(mail) = spec.mail.as_ref().filter(|mail| mail.port == 0 || !address(&mail.from) || mail.host.is_empty()) {
         lint.refuse(&codes::CONTACT, format!("mail is from {:?} by {:?}, port {}", mail.from, mail.host, mail.port));
     }

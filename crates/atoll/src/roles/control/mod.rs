@@ -1,9 +1,12 @@
-//! Control: the store, the engine, agents and gates tied to the service that decides; its two servers, for people (unix socket) and for edges (mutual TLS).
+//! Control: the store, the engine, agents and gates tied to the service that decides; its servers, for people (unix socket,
+//! and mutual TLS where the Platform wants it) and for edges (mutual TLS).
 
+mod copies;
 mod gates;
 mod host;
 mod keys;
 mod machines;
+mod remote;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -20,7 +23,7 @@ use store_sqlite::SqliteStore;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::platform::{Layout, identities};
+use crate::platform::{Layout, identities, operators};
 
 /// How often certificates are looked at; they are renewed days before they end.
 const RENEW_EVERY: Duration = Duration::from_secs(3600);
@@ -29,7 +32,9 @@ const RENEW_EVERY: Duration = Duration::from_secs(3600);
 pub async fn run(state: &Path, docker: &Path, stop: CancellationToken) -> Result<()> {
     let layout = Layout::open(state)?;
     identities::ensure(&layout, Timestamp::now())?;
-    let store: store::SharedStore = Arc::new(SqliteStore::open(layout.store())?);
+    let sqlite = SqliteStore::open(layout.store())?;
+    let copies = Arc::new(copies::Copied::new(sqlite.clone(), &layout)?);
+    let store: store::SharedStore = Arc::new(sqlite);
     let engine = engine_docker::Options { platform: layout.platform.clone(), state: layout.root.clone(), socket: docker.to_owned() };
     let engine: engine::SharedEngine = Arc::new(DockerEngine::connect(engine).await?);
     let sealer = Sealer::create_or_open(&layout.master_key())?;
@@ -51,13 +56,15 @@ pub async fn run(state: &Path, docker: &Path, stop: CancellationToken) -> Result
     let control = Arc::new(Control::new(ports, options));
     let feed = tokio::spawn(serve_feed(layout.clone(), control::router(control.feed()), stop.clone()));
     let active = control.clone();
-    let people = Doors::new(store, engine, keys, layout.platform.clone()).active(move || active.active());
-    let doors = tokio::spawn(doors::serve(doors::Options { socket: layout.api_socket() }, people, stop.clone()));
+    let people = Doors::new(store.clone(), engine, keys, layout.platform.clone()).copies(copies).active(move || active.active());
+    let doors = tokio::spawn(doors::serve(doors::Options { socket: layout.api_socket() }, people.clone(), stop.clone()));
+    let remote = tokio::spawn(remote::keep(store, layout.clone(), people, stop.clone()));
     let renewal = tokio::spawn(renew(layout, stop.clone()));
     let ended = control.run(stop.clone()).await;
     stop.cancel();
     feed.await.context("the route feed's server")??;
     doors.await.context("the API's server")??;
+    remote.await.context("the API's server for operators elsewhere")?;
     renewal.await.context("the renewal of certificates")?;
     Ok(ended?)
 }
@@ -74,7 +81,8 @@ async fn serve_feed(layout: Layout, router: axum::Router, stop: CancellationToke
 /// Renews certificates of our parts; gates' are renewed by their reconciler.
 async fn renew(layout: Layout, stop: CancellationToken) {
     while stop.run_until_cancelled(tokio::time::sleep(RENEW_EVERY)).await.is_some() {
-        match identities::ensure(&layout, Timestamp::now()) {
+        let now = Timestamp::now();
+        match operators::fill(&layout, now).and_then(|()| identities::ensure(&layout, now)) {
             Ok(0) => {}
             Ok(written) => tracing::info!(written, "certificates were renewed"),
             Err(error) => tracing::warn!(error = format!("{error:#}"), "certificates could not be renewed"),
