@@ -96,8 +96,7 @@ impl Decide for Deliver {
                 (_, _) => None,
             };
             let Some(wait) = wait else {
-                let add = vec![(TENANT_HEADER, route.header.clone())];
-                return Action::Forward(Forward { to: group, otherwise: Reason::UpstreamUnreachable, add });
+                return Action::Forward(Forward { to: group, otherwise: Reason::UpstreamUnreachable });
             };
             let deadline = *ticket.deadline.get_or_insert_with(|| Instant::now() + HOLD);
             let Some(changes) = &mut changes else {
@@ -110,6 +109,12 @@ impl Decide for Deliver {
             if matches!(wait, Wait::Gate) {
                 ticket.refusal = None;
             }
+        }
+    }
+
+    fn add(&self, ticket: &Ticket, put: &mut dyn FnMut(&'static str, &str)) {
+        if let Some(route) = &ticket.route {
+            put(TENANT_HEADER, &route.header);
         }
     }
 

@@ -53,8 +53,7 @@ impl Decide for Door {
             let verdict = judge(known.tenant(&header.tenant), header.epoch, request.head.is_safe());
             match verdict {
                 Verdict::Serve if header.cell == known.state.cell => {
-                    let add = vec![(APPLICATION_HEADER, header.tenant.to_string())];
-                    return Action::Forward(Forward { to: known.entry.clone(), otherwise: Reason::NoReadyInstance, add });
+                    return Action::Forward(Forward { to: known.entry.clone(), otherwise: Reason::NoReadyInstance });
                 }
                 Verdict::Serve => return refuse(Refusal::BadMac),
                 Verdict::Refuse(refusal) => return refuse(refusal),
@@ -65,6 +64,12 @@ impl Decide for Door {
                     }
                 }
             }
+        }
+    }
+
+    fn add(&self, ticket: &Ticket, put: &mut dyn FnMut(&'static str, &str)) {
+        if let Some(header) = &ticket.header {
+            put(APPLICATION_HEADER, header.tenant.as_str());
         }
     }
 

@@ -14,10 +14,15 @@ mod exchange;
 mod h1;
 mod metrics;
 mod page;
+mod patience;
 mod pool;
 mod server;
+mod stream;
 pub mod tcp;
+mod trace;
+mod tunnel;
 mod upstream;
+mod worker;
 
 pub use access::AccessLog;
 pub use decide::{Action, Decide, Forward, Judgement, Labels, Request};

@@ -28,7 +28,11 @@ impl Decide for Everything {
             return Action::Answer(Page::of(Reason::UnknownHost));
         }
         let to = self.group.lock().unwrap().clone();
-        Action::Forward(Forward { to, otherwise: Reason::NoReadyInstance, add: vec![("Atoll-Tenant", "signed".to_owned())] })
+        Action::Forward(Forward { to, otherwise: Reason::NoReadyInstance })
+    }
+
+    fn add(&self, _: &u32, put: &mut dyn FnMut(&'static str, &str)) {
+        put("Atoll-Tenant", "signed");
     }
 
     fn judge(&self, tries: &mut u32, answer: &ResponseHead) -> Judgement {
