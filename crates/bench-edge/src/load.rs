@@ -298,7 +298,7 @@ async fn idle(shared: &Shared) -> Result<()> {
     tokio::time::sleep(Duration::from_secs_f64(shared.options.seconds)).await;
     say(&serde_json::to_string(&Outcome { done: kept.len() as u64, seconds: shared.options.seconds, ..Outcome::default() })?);
     // They stay open until the measurement has looked.
-    tokio::io::stdin().read(&mut [0]).await?;
+    std::io::stdin().read_line(&mut String::new())?;
     drop(kept);
     Ok(())
 }

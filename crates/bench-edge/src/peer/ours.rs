@@ -44,7 +44,7 @@ fn start(place: &Place<'_>, part: &str, listen: SocketAddr) -> Result<Running> {
 /// Serves until it is told to stop.
 pub fn run(options: &Options) -> Result<()> {
     tracing_subscriber::fmt().with_writer(std::io::stderr).init();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (at, listen) = (&options.folder, options.listen);
     // Nobody is there: an edge and a gate serve without control.
     let nobody = free()?;
