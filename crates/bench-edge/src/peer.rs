@@ -70,7 +70,7 @@ impl Drop for Running {
             if matches!(self.0.try_wait(), Ok(Some(_)) | Err(_)) {
                 return;
             }
-            std::thread::sleep(Duration::from_millis(20));
+            std::thread::park_timeout(Duration::from_millis(20));
         }
         let _ = (self.0.kill(), self.0.wait());
     }

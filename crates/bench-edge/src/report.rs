@@ -86,8 +86,9 @@ impl Report {
 
     /// The figures that a proof limits, each only where it was measured.
     pub fn keys(&self) -> BTreeMap<&'static str, f64> {
+        type Wanted = (&'static str, Case, &'static str, &'static str, fn(&Figures) -> f64);
         let cpu: fn(&Figures) -> f64 = |f| f.cpu_us;
-        let wanted: [(&str, Case, &str, &str, fn(&Figures) -> f64); 7] = [
+        let wanted: [Wanted; 7] = [
             ("cpu_vs_haproxy", Case::Small, "edge", "haproxy", cpu),
             ("cpu_vs_haproxy_bare", Case::Small, "edge", "haproxy-bare", cpu),
             ("cpu_vs_nginx_lua", Case::Small, "edge", "nginx-lua", cpu),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
-use proxy::{Action, Decide, Forward, Judgement, Labels, Page, Reason, Request, ResponseHead};
+use proxy::{Action, Decide, Forward, Judgement, Labels, Page, Put, Reason, Request, ResponseHead};
 use routes::{REFUSAL_HEADER, Redirect, Refusal, Route, RouteState, TENANT_HEADER};
 use tokio::time::Instant;
 
@@ -112,7 +112,7 @@ impl Decide for Deliver {
         }
     }
 
-    fn add(&self, ticket: &Ticket, put: &mut dyn FnMut(&'static str, &str)) {
+    fn add(&self, ticket: &Ticket, put: &mut Put<'_>) {
         if let Some(route) = &ticket.route {
             put(TENANT_HEADER, &route.header);
         }

@@ -54,8 +54,9 @@ impl Line<'_> {
         text.word("log", self.log);
         text.foreign("id", self.id);
         text.shown("client", &self.client);
-        text.foreign("method", self.method);
-        text.foreign("host", self.host);
+        // Neither a method nor a host in canonical form holds anything to escape, nor do names of ours.
+        text.word("method", self.method);
+        text.word("host", self.host);
         text.foreign("path", self.path);
         text.number("status", u64::from(self.status));
         if let Some(reason) = self.reason {
@@ -75,7 +76,7 @@ impl Line<'_> {
         }
         for (name, value) in [("tenant", self.tenant), ("cell", self.cell)] {
             if let Some(value) = value {
-                text.foreign(name, value);
+                text.word(name, value);
             }
         }
         if let Some(epoch) = self.epoch {
@@ -229,8 +230,8 @@ fn write(shared: &Shared, mut writer: impl Write) {
             shared.asleep.store(false, SeqCst);
         }
         if !closing {
-            // Not for something to happen: so that more lines are written with one call.
-            std::thread::sleep(TOGETHER);
+            // So that more lines are written with one call.
+            std::thread::park_timeout(TOGETHER);
         }
     }
 }

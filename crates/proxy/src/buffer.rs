@@ -46,13 +46,6 @@ impl Buffer {
         (self.start, self.end) = (0, 0);
     }
 
-    /// Gives the memory back while nothing is there.
-    pub(crate) fn release(&mut self) {
-        if self.is_empty() {
-            *self = Self::default();
-        }
-    }
-
     /// Room for at least `READ / 2` octets, and for many where many are coming.
     fn room(&mut self) -> &mut [u8] {
         let (least, size) = if self.full { (LONG_READ / 2, LONG_READ) } else { (READ / 2, READ) };

@@ -1,7 +1,7 @@
 //! A visitor's connection: heads one after the other, each served before the next is read.
 //!
-//! A [`Visitor`] is all there is of an idle connection. Once something comes it gets a desk with buffers and becomes a [`Connection`], in memory of its own
-//! that is given back when the visitor has said nothing for a while: tens of thousands may wait for each one that is busy.
+//! A [`Visitor`] is all there is of a connection that waits. Once something comes it gets a desk with buffers and becomes a [`Connection`], in memory of its
+//! own; both are given back after the answer. So memory goes with the requests under way and not with the connections, and few desks are used over and over.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -15,6 +15,7 @@ use crate::h1::framing::{self, BodyIn};
 use crate::h1::head::{RequestHead, Scan};
 use crate::metrics::Metrics;
 use crate::page::{Page, Reason};
+use crate::patience::Patience;
 use crate::server::Faces;
 use crate::stream::Stream;
 use crate::trace::{Id, Trace};
@@ -26,26 +27,25 @@ const LINGER_OCTETS: usize = 1024 * 1024;
 /// How long the next request is expected to follow at once. Longer than a browser's pauses within a page, shorter than a reader's within a site.
 const SOON: Duration = Duration::from_millis(500);
 
-/// The other side of a connection.
+/// A connection between two requests.
 pub(crate) struct Visitor<D: Decide, S: Stream> {
     pub worker: Arc<Worker<D>>,
     pub stream: S,
     pub peer: SocketAddr,
+    /// The address as it is passed on.
+    pub client: Box<str>,
 }
 
-/// A busy connection, with everything that is used again from one request to the next.
+/// A connection at a request, with everything that this takes.
 pub(crate) struct Connection<'v, D: Decide, S: Stream> {
     pub visitor: &'v Visitor<D, S>,
     pub desk: Box<Desk>,
-    /// The visitor's address as it is passed on.
-    pub client: String,
 }
 
 /// What came instead of, or as, the next request.
 enum Next {
     Head,
     Bad(Reason),
-    Pause,
     End,
 }
 
@@ -55,21 +55,22 @@ enum After {
     Next,
     /// Everything was answered; what still comes is read and forgotten.
     Close,
-    /// Nothing more can be said.
-    Abort,
+    /// Nothing more can be said, or need be.
+    End,
 }
 
 impl<D: Decide, S: Stream> Visitor<D, S> {
     pub(crate) fn new(worker: Arc<Worker<D>>, stream: S, peer: SocketAddr) -> Self {
         // On a socket of both families the older addresses come wrapped.
         let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-        Self { worker, stream, peer }
+        Self { worker, stream, peer, client: peer.ip().to_string().into() }
     }
 
     /// Serves until the end.
     pub(crate) async fn serve(self) {
-        while self.wait().await {
-            let mut connection = Connection { visitor: &self, desk: self.worker.desk(), client: self.peer.ip().to_string() };
+        let mut patience = Patience::default();
+        while self.wait(&mut patience).await {
+            let mut connection = Connection { visitor: &self, desk: self.worker.desk() };
             // On the heap, so that the task of an idle connection is small.
             let goes_on = Box::pin(connection.serve()).await;
             self.worker.clear(connection.desk);
@@ -80,50 +81,47 @@ impl<D: Decide, S: Stream> Visitor<D, S> {
     }
 
     /// Waits without any buffer until something comes; `false` when nothing does in time.
-    async fn wait(&self) -> bool {
+    async fn wait(&self, patience: &mut Patience) -> bool {
         let times = &self.worker.server.options.times;
+        // Whoever asks again at once costs nothing but this; the stop is noticed a moment later.
+        if let Some(ready) = patience.within(SOON.min(times.idle), self.stream.readable()).await {
+            return ready.is_ok();
+        }
         let ready = tokio::select! {
             biased;
-            ready = tokio::time::timeout(times.idle, self.stream.readable()) => ready,
+            ready = patience.within(times.idle.saturating_sub(SOON), self.stream.readable()) => ready,
             // A visitor who is about to ask would see the connection end under the question: one more is answered, and told to close.
-            () = self.worker.stop.cancelled() => tokio::time::timeout(times.last_request, self.stream.readable()).await,
+            () = self.worker.stop.cancelled() => tokio::time::timeout(times.last_request, self.stream.readable()).await.ok(),
         };
-        matches!(ready, Ok(Ok(())))
+        matches!(ready, Some(Ok(())))
     }
 }
 
 impl<D: Decide, S: Stream> Connection<'_, D, S> {
-    /// Serves one request after the other; `true` when the visitor makes a pause.
+    /// Serves what came; `true` when the visitor may send more.
     async fn serve(&mut self) -> bool {
         loop {
             let after = match self.next_head().await {
                 Next::Head => self.serve_one().await,
                 Next::Bad(reason) => self.refuse_unread(reason).await,
-                Next::Pause => return true,
                 Next::End => return false,
             };
             match after {
+                After::Next if self.desk.buffer.is_empty() => return true,
                 After::Next => {}
                 After::Close => {
                     self.linger().await;
                     return false;
                 }
-                After::Abort => return false,
+                After::End => return false,
             }
         }
     }
 
-    /// Waits for the next request and reads its head.
+    /// Reads the head of the next request.
     async fn next_head(&mut self) -> Next {
         let Visitor { worker, stream, .. } = self.visitor;
         let Desk { buffer, head, visitor: patience, .. } = &mut *self.desk;
-        if buffer.is_empty() {
-            match patience.within(SOON.min(worker.server.options.times.idle), stream.readable()).await {
-                Some(Ok(())) => {}
-                Some(Err(_)) => return Next::End,
-                None => return Next::Pause,
-            }
-        }
         let most = worker.server.options.limits.head;
         let (mut scan, mut deadline) = (Scan::default(), None);
         loop {
@@ -179,7 +177,10 @@ impl<D: Decide, S: Stream> Connection<'_, D, S> {
             None => Outcome::Page { page: Page::of(Reason::Overloaded), body_read: bodiless },
         };
         let after = match outcome {
-            Outcome::Done { keep } => [After::Close, After::Next][usize::from(keep)],
+            Outcome::Done { keep: true, .. } => After::Next,
+            // The visitor said that this was its last request, and all of it was read: there is nothing that could destroy the answer.
+            Outcome::Done { body_read: true, .. } if close && self.desk.buffer.is_empty() => After::End,
+            Outcome::Done { .. } => After::Close,
             Outcome::Page { page, body_read } => {
                 trace.status = page.status;
                 trace.reason = page.reason;
@@ -189,7 +190,7 @@ impl<D: Decide, S: Stream> Connection<'_, D, S> {
             }
             Outcome::Cut => {
                 trace.cut = true;
-                After::Abort
+                After::End
             }
             Outcome::ClientGone => {
                 trace.cut = true;
@@ -197,7 +198,7 @@ impl<D: Decide, S: Stream> Connection<'_, D, S> {
                 if trace.status == 0 {
                     trace.status = Reason::ClientClosed.status();
                 }
-                After::Abort
+                After::End
             }
         };
         drop(place);
@@ -229,7 +230,7 @@ impl<D: Decide, S: Stream> Connection<'_, D, S> {
         match write_all(stream, out, worker.server.options.times.body).await {
             Ok(()) if close => After::Close,
             Ok(()) => After::Next,
-            Err(_) => After::Abort,
+            Err(_) => After::End,
         }
     }
 

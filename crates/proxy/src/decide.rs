@@ -56,6 +56,9 @@ pub struct Labels<'a> {
     pub epoch: Option<u64>,
 }
 
+/// Takes name and value of one field.
+pub type Put<'p> = dyn FnMut(&'static str, &str) + 'p;
+
 /// Decides where requests go.
 pub trait Decide: Send + Sync + 'static {
     /// What it remembers of one request from its first decision to its end.
@@ -65,7 +68,7 @@ pub trait Decide: Send + Sync + 'static {
     fn decide<'a>(&'a self, request: Request<'a>, ticket: &'a mut Self::Ticket) -> impl Future<Output = Action> + Send + 'a;
 
     /// Names and values of the fields that a request gets on its way, once it is decided where it goes.
-    fn add(&self, ticket: &Self::Ticket, put: &mut dyn FnMut(&'static str, &str)) {
+    fn add(&self, ticket: &Self::Ticket, put: &mut Put<'_>) {
         let _ = (ticket, put);
     }
 

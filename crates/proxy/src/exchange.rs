@@ -39,8 +39,8 @@ const COPIED: usize = 4096;
 
 /// How a request ended.
 pub(crate) enum Outcome {
-    /// Answered from upstream.
-    Done { keep: bool },
+    /// Answered from upstream. `body_read`: nothing of the request is left on the connection.
+    Done { keep: bool, body_read: bool },
     /// To be answered with this. `body_read`: the next request can be found on the connection.
     Page { page: Page, body_read: bool },
     /// The answer broke off after it began.
@@ -136,6 +136,7 @@ impl Upload {
 
     /// Sends what stands in `out`, then the rest of the body as it comes. What was taken is in `kept` or in `out` before anything waits, so that the connection
     /// is in step whenever this is given up.
+    #[expect(clippy::too_many_arguments, reason = "the parts of one request, borrowed apart")]
     async fn send(
         &mut self,
         from: &impl Stream,
@@ -248,7 +249,6 @@ impl<D: Decide, S: Stream> Connection<'_, D, S> {
     }
 
     /// Sends the request over one connection and relays the answer.
-    #[expect(clippy::too_many_arguments, reason = "the parts of one request, borrowed apart")]
     async fn attempt(
         &mut self,
         link: Link,
@@ -271,7 +271,7 @@ impl<D: Decide, S: Stream> Connection<'_, D, S> {
             let onward = Onward {
                 faces,
                 add: &|put| server.decide.add(ticket, put),
-                client: &self.client,
+                client: &self.visitor.client,
                 id: trace.id.as_str(),
                 body: upload.form,
                 upgrade: wishes.upgrade,
@@ -397,7 +397,7 @@ impl<D: Decide, S: Stream> Connection<'_, D, S> {
                 if clean && !close && self.desk.link_buffer.is_empty() {
                     self.visitor.worker.pool.put(address, link, answered_at);
                 }
-                Outcome::Done { keep }
+                Outcome::Done { keep, body_read: clean }
             }
             Done::Cut(form) => {
                 if form == BodyOut::UntilClose {
@@ -424,14 +424,11 @@ impl<D: Decide, S: Stream> Connection<'_, D, S> {
         if write_all(&link.stream, buffer.filled(), times.body).await.is_err() {
             return Outcome::Cut;
         }
-        // A tunnel has its own buffers, and only while something is in them.
-        for used in [buffer, link_buffer] {
-            used.clear();
-            used.release();
-        }
-        // However a tunnel ends, both connections end with it.
-        tunnel::relay(stream, &link.stream, times.tunnel).await;
-        Outcome::Done { keep: false }
+        // A silent tunnel needs no buffers; it takes a desk whenever something comes.
+        worker.clear(std::mem::take(&mut self.desk));
+        // However it ends, both connections end with it.
+        tunnel::relay(worker, stream, &link.stream).await;
+        Outcome::Done { keep: false, body_read: true }
     }
 }
 

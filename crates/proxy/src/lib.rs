@@ -25,7 +25,7 @@ mod upstream;
 mod worker;
 
 pub use access::AccessLog;
-pub use decide::{Action, Decide, Forward, Judgement, Labels, Request};
+pub use decide::{Action, Decide, Forward, Judgement, Labels, Put, Request};
 pub use h1::head::{RequestHead, ResponseHead};
 pub use metrics::{Metrics, Text};
 pub use page::{Page, REASON_HEADER, Reason};

@@ -7,7 +7,8 @@ use std::future::Future;
 use std::io::{self, IoSlice};
 use std::time::Duration;
 
-use rustix::io::{read, write, writev};
+use rustix::io::writev;
+use rustix::net::{RecvFlags, SendFlags, recv, send};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
@@ -45,7 +46,7 @@ impl Stream for TcpStream {
 
     fn try_read(&self, into: &mut [u8]) -> io::Result<usize> {
         let room = into.len();
-        drained(self, Interest::READABLE, room, || read(self, into))
+        drained(self, Interest::READABLE, room, || Ok(recv(self, into, RecvFlags::empty())?.0))
     }
 
     async fn writable(&self) -> io::Result<()> {
@@ -53,7 +54,7 @@ impl Stream for TcpStream {
     }
 
     fn try_write(&self, from: &[u8]) -> io::Result<usize> {
-        drained(self, Interest::WRITABLE, from.len(), || write(self, from))
+        drained(self, Interest::WRITABLE, from.len(), || send(self, from, SendFlags::NOSIGNAL))
     }
 
     fn try_write_vectored(&self, from: &[IoSlice<'_>]) -> io::Result<usize> {

@@ -79,6 +79,8 @@ impl Trace {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
     use super::Id;
 
     #[test]

@@ -5,17 +5,20 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use crate::buffer::{Buffer, write_all};
+use crate::decide::Decide;
 use crate::stream::Stream;
+use crate::worker::Worker;
 
 /// Reads of one side after which others have a turn.
 const TURN: u32 = 16;
 
 /// Relays until the end. Its kind matters to nobody: both connections end with it.
-pub(crate) async fn relay(visitor: &impl Stream, upstream: &impl Stream, idle: Duration) {
+pub(crate) async fn relay<D: Decide>(worker: &Worker<D>, visitor: &impl Stream, upstream: &impl Stream) {
+    let idle = worker.server.options.times.tunnel;
     let alive = AtomicBool::new(false);
     let both = async {
-        let up = pump(visitor, upstream, idle, &alive);
-        let down = pump(upstream, visitor, idle, &alive);
+        let up = pump(worker, visitor, upstream, &alive);
+        let down = pump(worker, upstream, visitor, &alive);
         // An error of one direction ends both; an end of one leaves the other open, as protocols that close by halves need it.
         tokio::try_join!(up, down)
     };
@@ -34,23 +37,33 @@ async fn silence(idle: Duration, alive: &AtomicBool) {
     }
 }
 
-async fn pump(from: &impl Stream, to: &impl Stream, idle: Duration, alive: &AtomicBool) -> io::Result<()> {
-    let (mut buffer, mut reads) = (Buffer::default(), 0);
+async fn pump<D: Decide>(worker: &Worker<D>, from: &impl Stream, to: &impl Stream, alive: &AtomicBool) -> io::Result<()> {
     loop {
-        // Most tunnels are silent most of the time; a silent one holds no memory.
-        buffer.release();
         from.readable().await?;
-        while let Some(count) = buffer.try_read(from)? {
-            if count == 0 {
-                return to.shutdown().await;
-            }
-            alive.store(true, Relaxed);
-            write_all(to, buffer.filled(), idle).await?;
-            buffer.clear();
-            reads += 1;
-            if reads % TURN == 0 {
-                tokio::task::yield_now().await;
-            }
+        // Most tunnels are silent most of the time; a silent one holds no memory.
+        let mut desk = worker.desk();
+        let goes_on = pass(&mut desk.buffer, from, to, worker.server.options.times.tunnel, alive).await;
+        worker.clear(desk);
+        if !goes_on? {
+            return to.shutdown().await;
         }
     }
+}
+
+/// Passes on what is there; `false` at the end.
+async fn pass(buffer: &mut Buffer, from: &impl Stream, to: &impl Stream, idle: Duration, alive: &AtomicBool) -> io::Result<bool> {
+    let mut reads = 0;
+    while let Some(count) = buffer.try_read(from)? {
+        if count == 0 {
+            return Ok(false);
+        }
+        alive.store(true, Relaxed);
+        write_all(to, buffer.filled(), idle).await?;
+        buffer.clear();
+        reads += 1;
+        if reads % TURN == 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+    Ok(true)
 }

@@ -4,6 +4,7 @@ use super::body::BodyOut;
 use super::fields::{Kind, kind};
 use super::framing::{eq, tokens};
 use super::head::{RequestHead, ResponseHead};
+use crate::decide::Put;
 use crate::server::Faces;
 
 /// What stands in a request's head besides what the client sent.
@@ -11,7 +12,7 @@ pub(crate) struct Onward<'a> {
     /// Which fields are believed.
     pub faces: Faces,
     /// Fields to add.
-    pub add: &'a dyn Fn(&mut dyn FnMut(&'static str, &str)),
+    pub add: &'a dyn Fn(&mut Put<'_>),
     /// The visitor's address.
     pub client: &'a str,
     /// Id of the request.

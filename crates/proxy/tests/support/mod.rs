@@ -6,7 +6,9 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use proxy::{AccessLog, Action, Decide, Faces, Forward, Group, Judgement, Labels, Options, Page, Reason, Request, ResponseHead, Server, Upstream};
+use proxy::{
+    AccessLog, Action, Decide, Faces, Forward, Group, Judgement, Labels, Options, Page, Put, Reason, Request, ResponseHead, Server, Upstream,
+};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
@@ -31,7 +33,7 @@ impl Decide for Everything {
         Action::Forward(Forward { to, otherwise: Reason::NoReadyInstance })
     }
 
-    fn add(&self, _: &u32, put: &mut dyn FnMut(&'static str, &str)) {
+    fn add(&self, _: &u32, put: &mut Put<'_>) {
         put("Atoll-Tenant", "signed");
     }
 
