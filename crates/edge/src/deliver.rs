@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
-use proxy::{Action, Decide, Forward, Judgement, Labels, Page, Reason, Request, ResponseHead};
+use proxy::{Action, Decide, Forward, Judgement, Labels, Page, Put, Reason, Request, ResponseHead};
 use routes::{REFUSAL_HEADER, Redirect, Refusal, Route, RouteState, TENANT_HEADER};
 use tokio::time::Instant;
 
@@ -96,8 +96,7 @@ impl Decide for Deliver {
                 (_, _) => None,
             };
             let Some(wait) = wait else {
-                let add = vec![(TENANT_HEADER, route.header.clone())];
-                return Action::Forward(Forward { to: group, otherwise: Reason::UpstreamUnreachable, add });
+                return Action::Forward(Forward { to: group, otherwise: Reason::UpstreamUnreachable });
             };
             let deadline = *ticket.deadline.get_or_insert_with(|| Instant::now() + HOLD);
             let Some(changes) = &mut changes else {
@@ -110,6 +109,12 @@ impl Decide for Deliver {
             if matches!(wait, Wait::Gate) {
                 ticket.refusal = None;
             }
+        }
+    }
+
+    fn add(&self, ticket: &Ticket, put: &mut Put<'_>) {
+        if let Some(route) = &ticket.route {
+            put(TENANT_HEADER, &route.header);
         }
     }
 

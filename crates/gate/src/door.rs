@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::Epoch;
-use proxy::{Action, Decide, Forward, Labels, Page, Reason, Request};
+use proxy::{Action, Decide, Forward, Labels, Page, Put, Reason, Request};
 use routes::{GateTenantState, REFUSAL_HEADER, Refusal, TENANT_HEADER, TenantHeader};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -41,10 +41,8 @@ impl Decide for Door {
         let Some(text) = request.head.find_only(TENANT_HEADER).and_then(|value| std::str::from_utf8(value).ok()) else {
             return refuse(Refusal::BadMac);
         };
-        let deadline = Instant::now() + PUSH;
-        let mut changes = self.memory.changes();
+        let mut waiting = None;
         loop {
-            changes.borrow_and_update();
             let known = self.memory.known();
             let Some(header) = self.memory.verify(&known, text) else {
                 return refuse(Refusal::BadMac);
@@ -53,18 +51,28 @@ impl Decide for Door {
             let verdict = judge(known.tenant(&header.tenant), header.epoch, request.head.is_safe());
             match verdict {
                 Verdict::Serve if header.cell == known.state.cell => {
-                    let add = vec![(APPLICATION_HEADER, header.tenant.to_string())];
-                    return Action::Forward(Forward { to: known.entry.clone(), otherwise: Reason::NoReadyInstance, add });
+                    return Action::Forward(Forward { to: known.entry.clone(), otherwise: Reason::NoReadyInstance });
                 }
                 Verdict::Serve => return refuse(Refusal::BadMac),
                 Verdict::Refuse(refusal) => return refuse(refusal),
                 Verdict::Wait => {
-                    let pushed = tokio::time::timeout_at(deadline, changes.changed()).await;
+                    // A push between the look and the subscription would be missed, so the first wait is another look.
+                    let Some((deadline, changes)) = &mut waiting else {
+                        waiting = Some((Instant::now() + PUSH, self.memory.changes()));
+                        continue;
+                    };
+                    let pushed = tokio::time::timeout_at(*deadline, changes.changed()).await;
                     if !matches!(pushed, Ok(Ok(()))) {
                         return refuse(Refusal::NotYet);
                     }
                 }
             }
+        }
+    }
+
+    fn add(&self, ticket: &Ticket, put: &mut Put<'_>) {
+        if let Some(header) = &ticket.header {
+            put(APPLICATION_HEADER, header.tenant.as_str());
         }
     }
 

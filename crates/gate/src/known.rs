@@ -8,8 +8,8 @@ use proxy::{Group, Health, Probe, Upstream};
 use routes::{CellKey, GateHealth, GateInstanceReport, GateProbe, GateReport, GateState, GateStateError, GateTenantState, KeyId, TenantHeader};
 use tokio::sync::watch;
 
-/// Most headers that are remembered as verified.
-const MOST_VERIFIED: usize = 20_000;
+/// Headers that may be remembered as verified, however few tenants there are. Of each tenant there is one, and another during a change of its epoch or of the key.
+const LEAST_VERIFIED: usize = 1000;
 
 /// An instance as the gate uses it.
 #[derive(Debug, Clone)]
@@ -173,7 +173,7 @@ impl Memory {
         let mut verified = self.verified.write().unwrap_or_else(PoisonError::into_inner);
         // Keys may have been replaced since `known` was read; what was proved by an old key must not be remembered past it.
         if known.state.keys == self.known().state.keys {
-            if verified.len() >= MOST_VERIFIED {
+            if verified.len() >= LEAST_VERIFIED.max(2 * known.tenants.len()) {
                 verified.clear();
             }
             verified.insert(text.into(), header.clone());

@@ -14,8 +14,6 @@ pub struct Request<'a> {
     pub head: &'a RequestHead,
     /// The other side of its connection.
     pub peer: SocketAddr,
-    /// Where our side listens.
-    pub local: SocketAddr,
 }
 
 /// What becomes of a request.
@@ -34,8 +32,6 @@ pub struct Forward {
     pub to: Group,
     /// What is answered when none of them can be chosen.
     pub otherwise: Reason,
-    /// With these fields.
-    pub add: Vec<(&'static str, String)>,
 }
 
 /// What becomes of an answer.
@@ -60,6 +56,9 @@ pub struct Labels<'a> {
     pub epoch: Option<u64>,
 }
 
+/// Takes name and value of one field.
+pub type Put<'p> = dyn FnMut(&'static str, &str) + 'p;
+
 /// Decides where requests go.
 pub trait Decide: Send + Sync + 'static {
     /// What it remembers of one request from its first decision to its end.
@@ -67,6 +66,11 @@ pub trait Decide: Send + Sync + 'static {
 
     /// Where a request goes. It may wait, within bounds of its own. Called again after [`Judgement::Again`], with the same ticket.
     fn decide<'a>(&'a self, request: Request<'a>, ticket: &'a mut Self::Ticket) -> impl Future<Output = Action> + Send + 'a;
+
+    /// Names and values of the fields that a request gets on its way, once it is decided where it goes.
+    fn add(&self, ticket: &Self::Ticket, put: &mut Put<'_>) {
+        let _ = (ticket, put);
+    }
 
     /// Looks at the head of an answer before anything of it goes out.
     fn judge(&self, ticket: &mut Self::Ticket, answer: &ResponseHead) -> Judgement {

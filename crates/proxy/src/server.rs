@@ -11,11 +11,11 @@ use tokio_util::task::TaskTracker;
 
 use crate::access::AccessLog;
 use crate::buffer::tune;
-use crate::connection::Connection;
+use crate::connection::Visitor;
 use crate::decide::Decide;
 use crate::metrics::Metrics;
 use crate::page::{Page, Reason};
-use crate::pool::Pool;
+use crate::worker::Worker;
 
 /// Pause after a failed accept, which is nearly always the lack of file descriptors.
 const BREATHER: Duration = Duration::from_millis(50);
@@ -71,6 +71,8 @@ pub struct Times {
     pub answer: Duration,
     /// For the next octets of an answer, and until the visitor takes some.
     pub stream: Duration,
+    /// Of a tunnel through which nothing comes from either side. Longer than the pause between two signs of life of any protocol that sends them.
+    pub tunnel: Duration,
     /// How long an upstream connection waits for its next request. Shorter than the upstream's own patience, so that the two never cross.
     pub pooled: Duration,
     /// After the stop: for one more request on an idle connection, which is then told to close.
@@ -89,6 +91,7 @@ impl Default for Times {
             connect: seconds(2),
             answer: seconds(120),
             stream: seconds(600),
+            tunnel: seconds(3600),
             pooled: seconds(15),
             last_request: seconds(3),
             drain: seconds(20),
@@ -177,10 +180,12 @@ fn work<D: Decide>(server: Arc<Server<D>>, listener: StdListener, stop: Cancella
 }
 
 async fn listen<D: Decide>(server: Arc<Server<D>>, listener: StdListener, stop: CancellationToken) -> io::Result<()> {
+    // What is accepted has these settings from the beginning.
+    tune(&socket2::SockRef::from(&listener));
     let listener = TcpListener::from_std(listener)?;
-    let pool = Arc::new(Pool::new(server.options.limits.idle, server.options.times.pooled));
+    let worker = Worker::new(server, stop.clone());
     let connections = TaskTracker::new();
-    let take = |stream, peer| start(&server, &pool, &connections, stream, peer, &stop);
+    let take = |stream, peer| start(&worker, &connections, stream, peer);
     let mut sweep = tokio::time::interval(SWEEP);
     loop {
         tokio::select! {
@@ -193,9 +198,10 @@ async fn listen<D: Decide>(server: Arc<Server<D>>, listener: StdListener, stop: 
                     tokio::time::sleep(BREATHER).await;
                 }
             },
-            _ = sweep.tick() => pool.sweep(),
+            _ = sweep.tick() => worker.pool.sweep(),
         }
     }
+    worker.stop();
     // Connections that the kernel already made for us would be reset with the socket.
     let end = tokio::time::Instant::now() + LATE_IN_ALL;
     while tokio::time::Instant::now() < end
@@ -206,31 +212,23 @@ async fn listen<D: Decide>(server: Arc<Server<D>>, listener: StdListener, stop: 
     drop(listener);
     connections.close();
     // What outlasts this is cut with the runtime.
-    let _ = tokio::time::timeout(server.options.times.drain, connections.wait()).await;
+    let _ = tokio::time::timeout(worker.server.options.times.drain, connections.wait()).await;
     Ok(())
 }
 
-fn start<D: Decide>(
-    server: &Arc<Server<D>>,
-    pool: &Arc<Pool>,
-    connections: &TaskTracker,
-    stream: TcpStream,
-    peer: SocketAddr,
-    stop: &CancellationToken,
-) {
-    tune(&stream);
-    let open = Open::begin(&server.metrics);
-    if open.before >= server.options.limits.connections {
-        server.metrics.refused_connection();
+fn start<D: Decide>(worker: &Arc<Worker<D>>, connections: &TaskTracker, stream: TcpStream, peer: SocketAddr) {
+    let open = Open::begin(worker);
+    if open.before >= worker.server.options.limits.connections {
+        worker.counts.refused_connection();
         let mut page = Vec::new();
         Page::of(Reason::Overloaded).write(&mut page, false, true);
         // One attempt: whoever does not take it is not waited for.
         let _ = stream.try_write(&page);
         return;
     }
-    let connection = Connection::new(server.clone(), pool.clone(), stream, peer, stop.clone());
+    let visitor = Visitor::new(worker.clone(), stream, peer);
     connections.spawn(async move {
-        connection.run().await;
+        visitor.serve().await;
         drop(open);
     });
 }
@@ -242,8 +240,10 @@ struct Open {
 }
 
 impl Open {
-    fn begin(metrics: &Arc<Metrics>) -> Self {
-        Self { before: metrics.opened(), metrics: metrics.clone() }
+    fn begin<D>(worker: &Worker<D>) -> Self {
+        worker.counts.connection();
+        let metrics = worker.server.metrics.clone();
+        Self { before: metrics.opened(), metrics }
     }
 }
 
