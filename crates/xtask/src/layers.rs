@@ -43,7 +43,7 @@ const SIDEWAYS: [(&str, &str, &str); 3] = [
 
 /// Drivers that services may use; everything else of a driver is wired in the binary.
 const SHARED_DRIVERS: [(&str, &[&str]); 3] =
-    [("proxy", &["edge", "gate"]), ("identity", &["agent", "edge", "gate", "doors"]), ("certs", &["edge", "issuer"])];
+    [("proxy", &["edge", "gate"]), ("identity", &["agent", "edge", "gate", "doors", "issuer"]), ("certs", &["edge", "issuer"])];
 
 #[derive(Deserialize)]
 struct Graph {
