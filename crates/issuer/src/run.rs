@@ -85,7 +85,7 @@ pub struct Issuer {
 }
 
 /// What is done for one domain.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Step {
     Obtain,
     Renew,

@@ -19,6 +19,7 @@ mod pool;
 mod server;
 mod stream;
 pub mod tcp;
+mod tls;
 mod trace;
 mod tunnel;
 mod upstream;
@@ -29,6 +30,7 @@ pub use decide::{Action, Decide, Forward, Judgement, Labels, Request};
 pub use h1::head::{RequestHead, ResponseHead};
 pub use metrics::{Metrics, Text};
 pub use page::{Page, REASON_HEADER, Reason};
+pub use tls::{Errand, Handshakes, Shaken};
 pub use server::{Faces, Limits, Options, Server, Times};
 pub use upstream::{Group, Health, InFlight, Probe, Upstream};
 
