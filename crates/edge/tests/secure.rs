@@ -74,7 +74,7 @@ impl World {
             }
         });
         let gate = GateEndpoint { name: GateName::new("gate-1").unwrap(), address: gate_address, weight: 100, draining: false, region: None };
-        let endpoint = CellEndpoint { cell: cell.clone(), gates: vec![gate], key_id: KeyId(1), key: CellKey::new([7; 32]) };
+        let endpoint = CellEndpoint { cell: cell.clone(), gates: vec![gate], key_id: KeyId::new("k1").unwrap(), key: CellKey::new([7; 32]) };
         let record = Record {
             host: HostPattern::Exact("shop.example".parse().unwrap()),
             tenant: TenantName::new("shop").unwrap(),
