@@ -35,6 +35,7 @@ pub(crate) async fn tenant_add(State(doors): State<Doors>, Wanted(add): Wanted<T
         region: add.region,
         cell: add.cell,
         group: add.group,
+        https: None,
         state: TenantState::Active,
     };
     create(&doors, Typed::<Tenant>::new(&add.name, spec).document()).await

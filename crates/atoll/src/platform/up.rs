@@ -142,11 +142,16 @@ fn agent(layout: &Layout, wanted: &Wanted) -> Part {
 
 fn edge_part(layout: &Layout, wanted: &Wanted, name: String) -> Part {
     let public = &wanted.spec.public;
-    let low = public.port < FIRST_FREE_PORT;
+    let secure = public.tls.as_ref().map(|tls| std::net::SocketAddr::from((public.address, tls.port)).to_string());
+    let low = public.port < FIRST_FREE_PORT || public.tls.as_ref().is_some_and(|tls| tls.port < FIRST_FREE_PORT);
     let listen = std::net::SocketAddr::from((public.address, public.port)).to_string();
+    let mut arguments = vec!["--listen", &listen, "--name", &name];
+    if let Some(secure) = &secure {
+        arguments.extend(["--secure", secure]);
+    }
     Part {
         role: "edge",
-        command: role(layout, "edge", &["--listen", &listen, "--name", &name]),
+        command: role(layout, "edge", &arguments),
         name,
         image: wanted.spec.images.atoll.clone(),
         // Without the capability for low ports a user other than root cannot be given one by the engine.
