@@ -58,7 +58,7 @@ pub(crate) struct Shaking {
 
 impl Shaking {
     pub(crate) fn new(book: Arc<Book>) -> Result<Self, Error> {
-        let presenter = Presenter::new(book, &[b"http/1.1"]).map_err(|error| Error::Public(std::io::Error::other(error)))?;
+        let presenter = Presenter::new(book, &[b"h2", b"http/1.1"]).map_err(|error| Error::Public(std::io::Error::other(error)))?;
         Ok(Self { presenter, full: AtomicU64::default(), resumed: AtomicU64::default(), failed: AtomicU64::default() })
     }
 

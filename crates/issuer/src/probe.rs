@@ -1,6 +1,7 @@
 //! Whether a domain points here: an answer that only our edges know is fetched by the domain's name, before any authority is asked.
 
-use std::net::SocketAddr;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use certs::Challenge;
@@ -18,13 +19,13 @@ const MOST: u64 = 16 * 1024;
 pub struct Probe {
     /// The port that authorities ask over HTTP.
     pub port: u16,
-    /// Where every domain is taken to be, instead of what the resolver says. For installations whose domains are not in the resolver's DNS.
-    pub fixed: Option<SocketAddr>,
+    /// Where these domains are, whatever the resolver says: those of an authority with a DNS of its own.
+    pub hosts: BTreeMap<String, IpAddr>,
 }
 
 impl Default for Probe {
     fn default() -> Self {
-        Self { port: 80, fixed: None }
+        Self { port: 80, hosts: BTreeMap::new() }
     }
 }
 
@@ -52,8 +53,8 @@ impl Probe {
 
     /// Every address must lead here: authorities choose for themselves.
     async fn ask_all(&self, domain: &str, token: &str, answer: &str) -> Pointing {
-        let addresses: Vec<SocketAddr> = match self.fixed {
-            Some(fixed) => vec![fixed],
+        let addresses: Vec<SocketAddr> = match self.hosts.get(domain) {
+            Some(&address) => vec![SocketAddr::new(address, self.port)],
             None => match tokio::net::lookup_host((domain, self.port)).await {
                 Ok(addresses) => addresses.collect(),
                 Err(error) => return Pointing::Elsewhere(format!("{domain} does not resolve: {error}")),

@@ -13,6 +13,7 @@ use crate::access::AccessLog;
 use crate::buffer::tune;
 use crate::connection::Visitor;
 use crate::decide::Decide;
+use crate::h2;
 use crate::metrics::Metrics;
 use crate::page::{Page, Reason};
 use crate::tls::{self, Handshakes};
@@ -266,8 +267,13 @@ fn start<D: Decide>(
         let within = worker.server.options.times.head;
         // On the heap, and gone before the first request: an idle connection keeps nothing of it.
         let shaken = Box::pin(tls::accept(stream, &*handshakes, within)).await;
-        if let Some(stream) = shaken.filter(|stream| stream.protocol().is_none_or(|protocol| protocol == b"http/1.1")) {
-            Visitor::new(worker, stream, peer).serve().await;
+        if let Some(stream) = shaken {
+            match stream.protocol().as_deref() {
+                Some(b"h2") => h2::serve(worker, stream, peer).await,
+                Some(b"http/1.1") | None => Visitor::new(worker, stream, peer).serve().await,
+                // A certificate authority has seen what it wanted.
+                Some(_) => {}
+            }
         }
         drop(open);
     });

@@ -4,11 +4,14 @@
 //! socket has taken all of it, so that waiting for a slow visitor is waiting, not buffering.
 
 use std::io::{self, BufRead as _, IoSlice, Read, Write};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use rustls::server::{Acceptor, ClientHello};
 use rustls::{HandshakeKind, ServerConfig, ServerConnection};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use crate::stream::Stream;
@@ -135,6 +138,17 @@ impl TlsStream {
     /// The protocol that was agreed upon.
     pub(crate) fn protocol(&self) -> Option<Vec<u8>> {
         self.state().tls.alpn_protocol().map(<[u8]>::to_vec)
+    }
+
+    /// Whether everything sealed was sent.
+    fn flushed(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            let flushed = self.state().flush(&self.tcp);
+            match flushed {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready!(self.tcp.poll_write_ready(cx))?,
+                other => return Poll::Ready(other),
+            }
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, Box<State>> {
@@ -281,6 +295,43 @@ impl Stream for TlsStream {
 
     fn reset_on_drop(&self) {
         self.tcp.reset_on_drop();
+    }
+}
+
+/// For protocols whose library polls.
+impl AsyncRead for TlsStream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        loop {
+            match Stream::try_read(&*self, into.initialize_unfilled()) {
+                Ok(count) => {
+                    into.advance(count);
+                    return Poll::Ready(Ok(()));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready!(self.tcp.poll_read_ready(cx))?,
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+    }
+}
+
+impl AsyncWrite for TlsStream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, from: &[u8]) -> Poll<io::Result<usize>> {
+        loop {
+            match Stream::try_write(&*self, from) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready!(self.tcp.poll_write_ready(cx))?,
+                other => return Poll::Ready(other),
+            }
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.flushed(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.state().tls.send_close_notify();
+        ready!(self.flushed(cx))?;
+        Poll::Ready(socket2::SockRef::from(&self.tcp).shutdown(std::net::Shutdown::Write))
     }
 }
 

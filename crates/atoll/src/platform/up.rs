@@ -19,6 +19,9 @@ const READY_WITHIN: Duration = Duration::from_secs(30);
 /// Ports below this one need a capability.
 const FIRST_FREE_PORT: u16 = 1024;
 
+/// The host's trusted roots.
+const ROOTS: &str = "/etc/ssl/certs";
+
 /// What `up` starts.
 #[derive(Debug, Clone)]
 pub struct Wanted {
@@ -113,6 +116,11 @@ fn public_address(wanted: &Wanted) -> std::net::SocketAddr {
 }
 
 fn control(layout: &Layout, wanted: &Wanted) -> Part {
+    let mut mounts = vec![(layout.root.clone(), true), (folder_of(&wanted.docker_socket), true)];
+    // Certificate authorities are trusted by the host's roots: they are kept current there, and know those of the house.
+    if wanted.spec.public.tls.is_some() && Path::new(ROOTS).exists() {
+        mounts.push((PathBuf::from(ROOTS), false));
+    }
     Part {
         role: "control",
         name: format!("{}-control", layout.platform),
@@ -121,7 +129,7 @@ fn control(layout: &Layout, wanted: &Wanted) -> Part {
         user: "0:0".to_owned(),
         // It hands folders to the users of instances; it may read what those wrote.
         capabilities: vec!["CHOWN", "DAC_OVERRIDE", "FOWNER"],
-        mounts: vec![(layout.root.clone(), true), (folder_of(&wanted.docker_socket), true)],
+        mounts,
         stop_within: Duration::from_secs(10),
     }
 }

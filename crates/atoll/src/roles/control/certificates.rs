@@ -89,7 +89,7 @@ impl Certificates {
             authorities,
             limits: Limits::default(),
             proofs: spec.proofs.iter().map(proof).collect(),
-            probe: Probe { port: spec.probe_port, fixed: None },
+            probe: Probe { port: spec.probe_port, ..Probe::default() },
             private_names: spec.private_names,
             folder,
             self_signed: if spec.self_signed { vec!["localhost".to_owned(), "*.localhost".to_owned()] } else { Vec::new() },

@@ -1,6 +1,8 @@
 //! An edge's door under TLS: handshakes from control's book, relayed octets, the way from HTTP to HTTPS, answers to authorities.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
+mod frames;
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
@@ -123,6 +125,10 @@ impl World {
 
     /// A visitor under TLS, who trusts what the book holds of this name.
     async fn visit(&self, host: &str) -> Result<TlsStream<TcpStream>, std::io::Error> {
+        self.visit_speaking(host, b"http/1.1").await
+    }
+
+    async fn visit_speaking(&self, host: &str, protocol: &[u8]) -> Result<TlsStream<TcpStream>, std::io::Error> {
         let mut roots = rustls::RootCertStore::empty();
         if let Ok(Some(entry)) = self.book.read(Kind::Certificate, "shop")
             && let What::Certificate(certificate) = entry.what
@@ -132,7 +138,7 @@ impl World {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
         let mut config = builder.with_root_certificates(roots).with_no_client_auth();
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        config.alpn_protocols = vec![protocol.to_vec()];
         let tcp = TcpStream::connect((self.at, 8443)).await?;
         TlsConnector::from(Arc::new(config)).connect(ServerName::try_from(host.to_owned()).unwrap(), tcp).await
     }
