@@ -98,9 +98,10 @@ pub fn gate_state(folder: &Path, domains: usize, instance: SocketAddr) -> Result
     let service = GateService {
         name: ServiceName::new("web")?,
         port: instance.port(),
+        also: Vec::new(),
         entry: true,
         probe: GateProbe::Tcp,
-        instances: vec![GateInstance { name: InstanceName::new("web-1")?, address: instance, ready: true, draining: false }],
+        instances: vec![GateInstance { name: InstanceName::new("web-1")?, address: instance, ready: true, draining: false, probe: None }],
     };
     let state = GateState {
         number: Generation(1),

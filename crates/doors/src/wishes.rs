@@ -36,6 +36,7 @@ pub(crate) async fn tenant_add(State(doors): State<Doors>, asked: Asked, Wanted(
         region: add.region,
         cell: add.cell,
         group: add.group,
+        https: None,
         state: TenantState::Active,
     };
     create(&doors, &asked, Typed::<Tenant>::new(&add.name, spec).document()).await

@@ -8,6 +8,7 @@ use proxy::{Action, Decide, Forward, Judgement, Labels, Page, Put, Reason, Reque
 use routes::{REFUSAL_HEADER, Redirect, Refusal, Route, RouteState, TENANT_HEADER};
 use tokio::time::Instant;
 
+use crate::https::{HSTS, Https};
 use crate::table::{Lookup, Routes};
 
 /// Longest time for which a request waits for its tenant, however often it was refused.
@@ -23,6 +24,7 @@ const MOST_DISBELIEFS: u32 = 1;
 #[derive(Debug)]
 pub(crate) struct Deliver {
     pub routes: Arc<Routes>,
+    https: Option<Https>,
     held: AtomicUsize,
 }
 
@@ -33,6 +35,7 @@ pub(crate) struct Ticket {
     refusal: Option<Refusal>,
     deadline: Option<Instant>,
     disbeliefs: u32,
+    stay: Option<String>,
 }
 
 /// Why a request waits.
@@ -44,8 +47,8 @@ enum Wait {
 }
 
 impl Deliver {
-    pub(crate) fn new(routes: Arc<Routes>) -> Self {
-        Self { routes, held: AtomicUsize::default() }
+    pub(crate) fn new(routes: Arc<Routes>, https: Option<Https>) -> Self {
+        Self { routes, https, held: AtomicUsize::default() }
     }
 
     /// Requests that wait now.
@@ -75,6 +78,12 @@ impl Decide for Deliver {
     type Ticket = Ticket;
 
     async fn decide<'a>(&'a self, request: Request<'a>, ticket: &'a mut Ticket) -> Action {
+        if let Some(https) = &self.https {
+            if let Some(page) = https.first(request) {
+                return Action::Answer(page);
+            }
+            ticket.stay = https.stay(request);
+        }
         let mut changes = None;
         loop {
             // Routes are looked up after the subscription, so no change is missed between.
@@ -148,6 +157,10 @@ impl Decide for Deliver {
         }
     }
 
+    fn adds<'t>(&self, ticket: &'t Ticket) -> Option<(&'static str, &'t str)> {
+        ticket.stay.as_deref().map(|stay| (HSTS, stay))
+    }
+
     fn labels<'t>(&self, ticket: &'t Ticket) -> Labels<'t> {
         ticket.route.as_ref().map_or_else(Labels::default, |route| Labels {
             tenant: Some(route.tenant.as_str()),
@@ -160,7 +173,8 @@ impl Decide for Deliver {
 /// Sends the visitor to the same path on another host, on the port that was asked.
 fn redirect_page(redirect: &Redirect, request: Request<'_>) -> Page {
     let target = if request.head.target() == "*" { "/" } else { request.head.target() };
-    let location = format!("http://{}{}{target}", redirect.to, request.head.port());
+    let scheme = if request.secure { "https" } else { "http" };
+    let location = format!("{scheme}://{}{}{target}", redirect.to, request.head.port());
     Page::text(if redirect.permanent { 308 } else { 307 }, format!("{location}\n")).with("Location", location)
 }
 

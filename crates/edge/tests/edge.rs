@@ -122,6 +122,7 @@ impl World {
             state: self.state(),
             identity: self.folder.path().join("identity"),
             feed: self.control_address,
+            secure: None,
             workers: 2,
         };
         let stop = CancellationToken::new();

@@ -12,6 +12,7 @@ mod outcome;
 mod power;
 mod proof;
 mod site;
+mod tls;
 mod world;
 mod writers;
 

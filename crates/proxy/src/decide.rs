@@ -14,6 +14,8 @@ pub struct Request<'a> {
     pub head: &'a RequestHead,
     /// The other side of its connection.
     pub peer: SocketAddr,
+    /// It came over TLS.
+    pub secure: bool,
 }
 
 /// What becomes of a request.
@@ -76,6 +78,12 @@ pub trait Decide: Send + Sync + 'static {
     fn judge(&self, ticket: &mut Self::Ticket, answer: &ResponseHead) -> Judgement {
         let _ = (ticket, answer);
         Judgement::Pass
+    }
+
+    /// A field that stands in the answer to a visitor, instead of one of that name that came with it.
+    fn adds<'t>(&self, ticket: &'t Self::Ticket) -> Option<(&'static str, &'t str)> {
+        let _ = ticket;
+        None
     }
 
     /// What the access log says.

@@ -188,7 +188,7 @@ impl<D: Decide, S: Stream> Connection<'_, D, S> {
         let mut decisions = 0;
         loop {
             decisions += 1;
-            let request = Request { head: &self.desk.head, peer: self.visitor.peer };
+            let request = Request { head: &self.desk.head, peer: self.visitor.peer, secure: S::SECURE };
             let forward = match server.decide.decide(request, ticket).await {
                 Action::Forward(forward) => forward,
                 Action::Answer(page) => return upload.page(page),
@@ -272,6 +272,7 @@ impl<D: Decide, S: Stream> Connection<'_, D, S> {
                 faces,
                 add: &|put| server.decide.add(ticket, put),
                 client: &self.visitor.client,
+                secure: S::SECURE,
                 id: trace.id.as_str(),
                 body: upload.form,
                 upgrade: wishes.upgrade,
@@ -355,7 +356,7 @@ impl<D: Decide, S: Stream> Connection<'_, D, S> {
             }
             if answer.status() == 101 {
                 out.clear();
-                write::response(out, answer, faces, BodyOut::Empty, None, false);
+                write::response(out, answer, faces, BodyOut::Empty, None, false, None);
                 (Done::Tunnel, true, answered_at)
             } else {
                 let form = match &framing.body {
@@ -366,7 +367,7 @@ impl<D: Decide, S: Stream> Connection<'_, D, S> {
                 };
                 let close = wishes.close || form == BodyOut::UntilClose || sent != Some(true) || worker.is_stopping();
                 out.clear();
-                write::response(out, answer, faces, form, framing.length, close);
+                write::response(out, answer, faces, form, framing.length, close, server.decide.adds(ticket));
                 let mut receiving = pin!(receive(&link.stream, link_buffer, &mut framing.body, form, visitor, out, upstream_patience, times, down));
                 let done = loop {
                     tokio::select! {

@@ -13,8 +13,10 @@ use crate::access::AccessLog;
 use crate::buffer::tune;
 use crate::connection::Visitor;
 use crate::decide::Decide;
+use crate::h2;
 use crate::metrics::Metrics;
 use crate::page::{Page, Reason};
+use crate::tls::{self, Handshakes};
 use crate::worker::Worker;
 
 /// Pause after a failed accept, which is nearly always the lack of file descriptors.
@@ -149,15 +151,27 @@ impl<D: Decide> Server<D> {
     /// # Errors
     /// When the socket or a thread cannot be used.
     pub async fn serve(self: Arc<Self>, listener: StdListener, stop: CancellationToken) -> io::Result<()> {
+        self.serve_all(listener, None, stop).await
+    }
+
+    /// As [`Server::serve`], under TLS.
+    ///
+    /// # Errors
+    /// As [`Server::serve`].
+    pub async fn serve_secure(self: Arc<Self>, listener: StdListener, handshakes: Arc<dyn Handshakes>, stop: CancellationToken) -> io::Result<()> {
+        self.serve_all(listener, Some(handshakes), stop).await
+    }
+
+    async fn serve_all(self: Arc<Self>, listener: StdListener, handshakes: Option<Arc<dyn Handshakes>>, stop: CancellationToken) -> io::Result<()> {
         listener.set_nonblocking(true)?;
         let mut ends = Vec::new();
         for number in 0..self.options.workers.max(1) {
             let (end, ended) = tokio::sync::oneshot::channel();
-            let (server, listener, stop) = (self.clone(), listener.try_clone()?, stop.clone());
+            let (server, listener, handshakes, stop) = (self.clone(), listener.try_clone()?, handshakes.clone(), stop.clone());
             let thread = std::thread::Builder::new().name(format!("{}-{number}", self.options.name));
             thread.spawn(move || {
                 // Nobody listens for the result only when the whole program ends.
-                let _ = end.send(work(server, listener, stop));
+                let _ = end.send(work(server, listener, handshakes, stop));
             })?;
             ends.push(ended);
         }
@@ -171,21 +185,26 @@ impl<D: Decide> Server<D> {
 }
 
 /// One thread: its own runtime, its own connections.
-fn work<D: Decide>(server: Arc<Server<D>>, listener: StdListener, stop: CancellationToken) -> io::Result<()> {
+fn work<D: Decide>(server: Arc<Server<D>>, listener: StdListener, handshakes: Option<Arc<dyn Handshakes>>, stop: CancellationToken) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let result = runtime.block_on(listen(server, listener, stop));
+    let result = runtime.block_on(listen(server, listener, handshakes, stop));
     // What is still open is cut here.
     drop(runtime);
     result
 }
 
-async fn listen<D: Decide>(server: Arc<Server<D>>, listener: StdListener, stop: CancellationToken) -> io::Result<()> {
+async fn listen<D: Decide>(
+    server: Arc<Server<D>>,
+    listener: StdListener,
+    handshakes: Option<Arc<dyn Handshakes>>,
+    stop: CancellationToken,
+) -> io::Result<()> {
     // What is accepted has these settings from the beginning.
     tune(&socket2::SockRef::from(&listener));
     let listener = TcpListener::from_std(listener)?;
     let worker = Worker::new(server, stop.clone());
     let connections = TaskTracker::new();
-    let take = |stream, peer| start(&worker, &connections, stream, peer);
+    let take = |stream, peer| start(&worker, &connections, handshakes.as_ref(), stream, peer);
     let mut sweep = tokio::time::interval(SWEEP);
     loop {
         tokio::select! {
@@ -216,19 +235,46 @@ async fn listen<D: Decide>(server: Arc<Server<D>>, listener: StdListener, stop: 
     Ok(())
 }
 
-fn start<D: Decide>(worker: &Arc<Worker<D>>, connections: &TaskTracker, stream: TcpStream, peer: SocketAddr) {
+fn start<D: Decide>(
+    worker: &Arc<Worker<D>>,
+    connections: &TaskTracker,
+    handshakes: Option<&Arc<dyn Handshakes>>,
+    stream: TcpStream,
+    peer: SocketAddr,
+) {
     let open = Open::begin(worker);
     if open.before >= worker.server.options.limits.connections {
         worker.counts.refused_connection();
+        if handshakes.is_some() {
+            return;
+        }
         let mut page = Vec::new();
         Page::of(Reason::Overloaded).write(&mut page, false, true);
         // One attempt: whoever does not take it is not waited for.
         let _ = stream.try_write(&page);
         return;
     }
-    let visitor = Visitor::new(worker.clone(), stream, peer);
+    let Some(handshakes) = handshakes.cloned() else {
+        let visitor = Visitor::new(worker.clone(), stream, peer);
+        connections.spawn(async move {
+            visitor.serve().await;
+            drop(open);
+        });
+        return;
+    };
+    let worker = worker.clone();
     connections.spawn(async move {
-        visitor.serve().await;
+        let within = worker.server.options.times.head;
+        // On the heap, and gone before the first request: an idle connection keeps nothing of it.
+        let shaken = Box::pin(tls::accept(stream, &*handshakes, within)).await;
+        if let Some(stream) = shaken {
+            match stream.protocol().as_deref() {
+                Some(b"h2") => h2::serve(worker, stream, peer).await,
+                Some(b"http/1.1") | None => Visitor::new(worker, stream, peer).serve().await,
+                // A certificate authority has seen what it wanted.
+                Some(_) => {}
+            }
+        }
         drop(open);
     });
 }

@@ -14,6 +14,9 @@ use tokio::net::TcpStream;
 
 /// Both directions of a connection.
 pub(crate) trait Stream: Send + Sync + 'static {
+    /// Whether nobody on the way can read it.
+    const SECURE: bool;
+
     /// Waits until [`Stream::try_read`] may find something. It may be wrong.
     fn readable(&self) -> impl Future<Output = io::Result<()>> + Send;
 
@@ -40,6 +43,8 @@ pub(crate) trait Stream: Send + Sync + 'static {
 }
 
 impl Stream for TcpStream {
+    const SECURE: bool = false;
+
     async fn readable(&self) -> io::Result<()> {
         Self::readable(self).await
     }

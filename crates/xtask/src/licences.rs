@@ -46,7 +46,9 @@ pub fn run() -> anyhow::Result<Vec<String>> {
     let rules = Rules::read(&std::fs::read_to_string(root()?.join("deny.toml")).context("deny.toml")?)?;
     let mut command = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned()));
     command.args(["metadata", "--format-version", "1", "--locked"]).current_dir(root()?);
-    TARGETS.iter().for_each(|target| drop(command.args(["--filter-platform", target])));
+    for target in TARGETS {
+        command.args(["--filter-platform", target]);
+    }
     let output = command.output().context("cargo metadata")?;
     ensure!(output.status.success(), "cargo metadata: {}", String::from_utf8_lossy(&output.stderr));
     let metadata: Metadata = serde_json::from_slice(&output.stdout).context("what cargo metadata says")?;

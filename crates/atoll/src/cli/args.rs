@@ -31,7 +31,7 @@ pub struct Global {
     /// The state folder of the platform.
     #[arg(long, global = true, value_name = "FOLDER", env = "ATOLL_STATE", default_value = "/var/lib/atoll", hide_env_values = true)]
     pub state: PathBuf,
-    /// Control on another machine, such as https://10.0.0.5:8443 [default: the socket in the state folder].
+    /// Control on another machine, such as https://10.0.0.5:7443 [default: the socket in the state folder].
     #[arg(long, global = true, value_name = "URL", env = "ATOLL_CONTROL", hide_env_values = true)]
     pub control: Option<ControlUrl>,
     /// With --control: the folder of an operator, with certificate, key and token [default: operators/admin in the state folder].
@@ -61,7 +61,7 @@ pub struct ControlUrl {
 }
 
 /// The port of the API where none is named; the Platform's default is the same.
-const API_PORT: u16 = 8443;
+const API_PORT: u16 = 7443;
 
 impl std::str::FromStr for ControlUrl {
     type Err = String;

@@ -91,7 +91,7 @@ pub fn read<R: model::Resource>(document: model::Document) -> Result<Typed<R>, F
 
 /// Where a site is reached, as visitors type it.
 pub fn url(spec: &PlatformSpec, domain: &str) -> String {
-    let (scheme, port) = (&spec.public.scheme, spec.public.port);
+    let (scheme, port) = (&spec.public.scheme, spec.public.link_port());
     match (scheme.as_str(), port) {
         ("http", 80) | ("https", 443) => format!("{scheme}://{domain}"),
         _ => format!("{scheme}://{domain}:{port}"),

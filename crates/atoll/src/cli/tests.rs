@@ -45,14 +45,14 @@ fn every_reason_that_a_visitor_sees_has_its_page() {
 fn control_s_address_is_read_strictly() {
     let read = |text: &str| text.parse::<args::ControlUrl>().map(|url| url.to_string());
     for (text, url) in [
-        ("https://10.0.0.5", "https://10.0.0.5:8443"),
+        ("https://10.0.0.5", "https://10.0.0.5:7443"),
         ("https://control.example:9000/", "https://control.example:9000"),
         ("https://[::1]:9000", "https://[::1]:9000"),
-        ("https://[2001:db8::5]", "https://[2001:db8::5]:8443"),
+        ("https://[2001:db8::5]", "https://[2001:db8::5]:7443"),
     ] {
         assert_eq!(read(text).as_deref(), Ok(url));
     }
-    for text in ["", "http://a", "a:8443", "https://", "https://a:", "https://a:0", "https://a:99999", "https://a/b", "https://u@a", "https://[::1]x"]
+    for text in ["", "http://a", "a:7443", "https://", "https://a:", "https://a:0", "https://a:99999", "https://a/b", "https://u@a", "https://[::1]x"]
     {
         assert!(read(text).is_err(), "{text}");
     }

@@ -112,6 +112,18 @@ impl Layout {
         store(&self.root)
     }
 
+    /// Visitors' certificates.
+    #[must_use]
+    pub fn certificates(&self) -> PathBuf {
+        self.root.join("control").join("certificates.db")
+    }
+
+    /// Where people lay certificates of their own, one `<name>.pem` each.
+    #[must_use]
+    pub fn own_certificates(&self) -> PathBuf {
+        self.root.join("certificates")
+    }
+
     /// Key that seals secrets.
     #[must_use]
     pub fn master_key(&self) -> PathBuf {

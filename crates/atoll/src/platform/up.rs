@@ -21,6 +21,9 @@ const READY_WITHIN: Duration = Duration::from_secs(30);
 /// Ports below this one need a capability.
 const FIRST_FREE_PORT: u16 = 1024;
 
+/// The host's trusted roots.
+const ROOTS: &str = "/etc/ssl/certs";
+
 /// What `up` starts.
 #[derive(Debug, Clone)]
 pub struct Wanted {
@@ -130,6 +133,11 @@ fn public_address(wanted: &Wanted) -> std::net::SocketAddr {
 }
 
 fn control(layout: &Layout, wanted: &Wanted) -> Part {
+    let mut mounts = vec![(layout.root.clone(), true), (folder_of(&wanted.docker_socket), true)];
+    // Certificate authorities are trusted by the host's roots: they are kept current there, and know those of the house.
+    if wanted.spec.public.tls.is_some() && Path::new(ROOTS).exists() {
+        mounts.push((PathBuf::from(ROOTS), false));
+    }
     Part {
         role: "control",
         name: format!("{}-control", layout.platform),
@@ -138,7 +146,7 @@ fn control(layout: &Layout, wanted: &Wanted) -> Part {
         user: "0:0".to_owned(),
         // It hands folders to the users of instances; it may read what those wrote.
         capabilities: vec!["CHOWN", "DAC_OVERRIDE", "FOWNER"],
-        mounts: vec![(layout.root.clone(), true), (folder_of(&wanted.docker_socket), true)],
+        mounts,
         stop_within: Duration::from_secs(10),
     }
 }
@@ -159,11 +167,16 @@ fn agent(layout: &Layout, wanted: &Wanted) -> Part {
 
 fn edge_part(layout: &Layout, wanted: &Wanted, name: String) -> Part {
     let public = &wanted.spec.public;
-    let low = public.port < FIRST_FREE_PORT;
+    let secure = public.tls.as_ref().map(|tls| std::net::SocketAddr::from((public.address, tls.port)).to_string());
+    let low = public.port < FIRST_FREE_PORT || public.tls.as_ref().is_some_and(|tls| tls.port < FIRST_FREE_PORT);
     let listen = std::net::SocketAddr::from((public.address, public.port)).to_string();
+    let mut arguments = vec!["--listen", &listen, "--name", &name];
+    if let Some(secure) = &secure {
+        arguments.extend(["--secure", secure]);
+    }
     Part {
         role: "edge",
-        command: role(layout, "edge", &["--listen", &listen, "--name", &name]),
+        command: role(layout, "edge", &arguments),
         name,
         image: wanted.spec.images.atoll.clone(),
         // Without the capability for low ports a user other than root cannot be given one by the engine.

@@ -59,6 +59,81 @@ pub struct PublicSpec {
     /// Port on which the edge listens and which sites put in their links.
     #[serde(default = "default_port")]
     pub port: u16,
+    /// HTTPS; off where left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<TlsSpec>,
+}
+
+/// HTTPS for visitors.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TlsSpec {
+    /// Port on which the edge listens under TLS. With `scheme: https` sites put this one in their links.
+    #[serde(default = "default_tls_port")]
+    pub port: u16,
+    /// Certificate authorities (ACME) for tenants' domains, the preferred first, the others step in. None: only certificates that lie in the folder
+    /// `certificates` of the state folder.
+    #[serde(default)]
+    pub authorities: Vec<AuthoritySpec>,
+    /// Also asks for domains that no public authority vouches for (`.internal` and the like): for an authority of your own.
+    #[serde(default)]
+    pub private_names: bool,
+    /// Shows visitors a certificate that nobody signed where there is no other.
+    #[serde(default)]
+    pub self_signed: bool,
+    /// Ways to prove domains, tried in turn.
+    #[serde(default = "default_proofs")]
+    pub proofs: Vec<DomainProof>,
+    /// Port under which authorities reach the edge by HTTP. Each domain is looked at there before an authority is asked.
+    #[serde(default = "default_probe_port")]
+    pub probe_port: u16,
+    /// What visitors are told, where their tenant does not say otherwise. Domains of this machine alone (`.localhost`) are left out.
+    #[serde(default)]
+    pub https: HttpsSpec,
+}
+
+/// A certificate authority that speaks ACME.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AuthoritySpec {
+    /// URL of its directory.
+    pub directory: String,
+    /// Mail address that it may write to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contact: Option<String>,
+    /// File, below the state folder, with the root that its own server is trusted by; the system's roots where left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub root: Option<String>,
+    /// Id of an account that it gave you elsewhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
+    /// File, below the state folder, with that account's key in base64url.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account_key: Option<String>,
+}
+
+/// How a domain is proved to an authority.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum DomainProof {
+    /// `http-01`, on port 80.
+    #[serde(rename = "http-01")]
+    Http,
+    /// `tls-alpn-01`, on port 443.
+    #[serde(rename = "tls-alpn-01")]
+    Tls,
+}
+
+/// What visitors are told about HTTPS. Nothing is said for a domain that no certificate covers.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct HttpsSpec {
+    /// Those who come by HTTP are sent to HTTPS.
+    #[serde(default)]
+    pub redirect: bool,
+    /// How long browsers shall use nothing but HTTPS (HSTS); they are not told where left out. What they remember cannot be taken back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hsts: Option<Span>,
 }
 
 /// The API over TCP: TLS with certificates of the platform's own authority on both sides, and a token.
@@ -126,9 +201,20 @@ impl Default for NetworkSpec {
     }
 }
 
+impl PublicSpec {
+    /// The port that sites put in their links.
+    #[must_use]
+    pub fn link_port(&self) -> u16 {
+        match &self.tls {
+            Some(tls) if self.scheme == "https" => tls.port,
+            _ => self.port,
+        }
+    }
+}
+
 impl Default for PublicSpec {
     fn default() -> Self {
-        Self { scheme: default_scheme(), address: default_address(), port: default_port() }
+        Self { scheme: default_scheme(), address: default_address(), port: default_port(), tls: None }
     }
 }
 
@@ -168,7 +254,16 @@ const fn default_port() -> u16 {
     8080
 }
 const fn default_api_port() -> u16 {
+    7443
+}
+const fn default_tls_port() -> u16 {
     8443
+}
+const fn default_probe_port() -> u16 {
+    80
+}
+fn default_proofs() -> Vec<DomainProof> {
+    vec![DomainProof::Http, DomainProof::Tls]
 }
 fn default_atoll() -> String {
     concat!("localhost/atoll/atoll:", env!("CARGO_PKG_VERSION")).to_owned()

@@ -15,6 +15,8 @@ pub(crate) struct Onward<'a> {
     pub add: &'a dyn Fn(&mut Put<'_>),
     /// The visitor's address.
     pub client: &'a str,
+    /// The visitor came over TLS.
+    pub secure: bool,
     /// Id of the request.
     pub id: &'a str,
     /// How the body is written.
@@ -47,7 +49,7 @@ pub(crate) fn request(out: &mut Vec<u8>, head: &RequestHead, onward: &Onward<'_>
         for name in [&b"X-Forwarded-For"[..], b"X-Real-IP"] {
             field(out, name, onward.client.as_bytes());
         }
-        field(out, b"X-Forwarded-Proto", b"http");
+        field(out, b"X-Forwarded-Proto", if onward.secure { b"https" } else { b"http" });
         field(out, b"X-Forwarded-Host", head.host_value());
         field(out, b"X-Request-Id", onward.id.as_bytes());
     }
@@ -62,10 +64,21 @@ pub(crate) fn request(out: &mut Vec<u8>, head: &RequestHead, onward: &Onward<'_>
     out.extend_from_slice(b"\r\n");
 }
 
-/// Writes the head of an answer.
-pub(crate) fn response(out: &mut Vec<u8>, head: &ResponseHead, faces: Faces, body: BodyOut, length: Option<u64>, close: bool) {
+/// Writes the head of an answer. `add` stands instead of a field of that name.
+pub(crate) fn response(
+    out: &mut Vec<u8>,
+    head: &ResponseHead,
+    faces: Faces,
+    body: BodyOut,
+    length: Option<u64>,
+    close: bool,
+    add: Option<(&str, &str)>,
+) {
     status_line(out, head);
-    response_fields(out, head, faces);
+    response_fields(out, head, faces, add.map(|(name, _)| name));
+    if let Some((name, value)) = add {
+        field(out, name.as_bytes(), value.as_bytes());
+    }
     if head.status() == 101 {
         out.extend_from_slice(b"Connection: Upgrade\r\n");
         if let Some(protocol) = head.find("upgrade") {
@@ -83,7 +96,7 @@ pub(crate) fn response(out: &mut Vec<u8>, head: &ResponseHead, faces: Faces, bod
 /// Writes the head of an interim answer.
 pub(crate) fn interim(out: &mut Vec<u8>, head: &ResponseHead, faces: Faces) {
     status_line(out, head);
-    response_fields(out, head, faces);
+    response_fields(out, head, faces, None);
     out.extend_from_slice(b"\r\n");
 }
 
@@ -95,7 +108,7 @@ fn status_line(out: &mut Vec<u8>, head: &ResponseHead) {
     out.extend_from_slice(b"\r\n");
 }
 
-fn response_fields(out: &mut Vec<u8>, head: &ResponseHead, faces: Faces) {
+fn response_fields(out: &mut Vec<u8>, head: &ResponseHead, faces: Faces, replaced: Option<&str>) {
     let lists = head.find("connection").is_some();
     for (name, value) in head.fields() {
         let travels = match kind(name) {
@@ -104,7 +117,8 @@ fn response_fields(out: &mut Vec<u8>, head: &ResponseHead, faces: Faces) {
             // Gates say why they answer themselves; instances have no say in that.
             Kind::Atoll => faces == Faces::Visitors && eq(name, b"atoll-reason"),
         };
-        if travels && !(lists && listed(head.fields(), name)) {
+        let replaced = replaced.is_some_and(|other| name.eq_ignore_ascii_case(other.as_bytes()));
+        if travels && !replaced && !(lists && listed(head.fields(), name)) {
             field(out, name, value);
         }
     }

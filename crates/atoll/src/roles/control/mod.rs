@@ -1,6 +1,7 @@
 //! Control: the store, the engine, agents and gates tied to the service that decides; its servers, for people (unix socket,
 //! and mutual TLS where the Platform wants it) and for edges (mutual TLS).
 
+mod certificates;
 mod copies;
 mod gates;
 mod host;
@@ -54,7 +55,11 @@ pub async fn run(state: &Path, docker: &Path, stop: CancellationToken) -> Result
     let machine = MachineName::new(identities::MACHINE).context("the machine's name")?;
     let options = control::Options::new(layout.platform.clone(), &layout.root).on(machine, Layout::local(layout.ports.agent));
     let control = Arc::new(Control::new(ports, options));
-    let feed = tokio::spawn(serve_feed(layout.clone(), control::router(control.feed()), stop.clone()));
+    let active = control.clone();
+    let certificates = certificates::Certificates::open(&layout, store.clone(), move || active.active())?;
+    let feeds = control::router(control.feed()).merge(certificates.router());
+    let feed = tokio::spawn(serve_feed(layout.clone(), feeds, stop.clone()));
+    let issuing = tokio::spawn(certificates.run(stop.clone()));
     let active = control.clone();
     let people = Doors::new(store.clone(), engine, keys, layout.platform.clone()).copies(copies).active(move || active.active());
     let doors = tokio::spawn(doors::serve(doors::Options { socket: layout.api_socket() }, people.clone(), stop.clone()));
@@ -66,10 +71,11 @@ pub async fn run(state: &Path, docker: &Path, stop: CancellationToken) -> Result
     doors.await.context("the API's server")??;
     remote.await.context("the API's server for operators elsewhere")?;
     renewal.await.context("the renewal of certificates")?;
+    issuing.await.context("the issuer")?;
     Ok(ended?)
 }
 
-/// The route feed, for edges only.
+/// The feeds of routes and certificates, for edges only.
 async fn serve_feed(layout: Layout, router: axum::Router, stop: CancellationToken) -> Result<()> {
     let address = Layout::local(layout.ports.feed);
     let listener = TcpListener::bind(address).await.with_context(|| format!("the route feed cannot listen on {address}"))?;
