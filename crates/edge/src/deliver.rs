@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
-use proxy::{Action, Decide, Forward, Judgement, Labels, Page, Reason, Request, ResponseHead};
+use proxy::{Action, Decide, Ended, Forward, Judgement, Labels, Page, Reason, Request, ResponseHead};
 use routes::{REFUSAL_HEADER, Redirect, Refusal, Route, RouteState, TENANT_HEADER};
 use tokio::time::Instant;
 
+use crate::fair::{Fair, Pass};
 use crate::table::{Lookup, Routes};
 
 /// Longest time for which a request waits for its tenant, however often it was refused.
@@ -23,6 +24,7 @@ const MOST_DISBELIEFS: u32 = 1;
 #[derive(Debug)]
 pub(crate) struct Deliver {
     pub routes: Arc<Routes>,
+    pub fair: Arc<Fair>,
     held: AtomicUsize,
 }
 
@@ -33,6 +35,8 @@ pub(crate) struct Ticket {
     refusal: Option<Refusal>,
     deadline: Option<Instant>,
     disbeliefs: u32,
+    /// Kept to the end of the request.
+    pass: Option<Pass>,
 }
 
 /// Why a request waits.
@@ -44,8 +48,8 @@ enum Wait {
 }
 
 impl Deliver {
-    pub(crate) fn new(routes: Arc<Routes>) -> Self {
-        Self { routes, held: AtomicUsize::default() }
+    pub(crate) fn new(routes: Arc<Routes>, fair: Arc<Fair>) -> Self {
+        Self { routes, fair, held: AtomicUsize::default() }
     }
 
     /// Requests that wait now.
@@ -84,6 +88,12 @@ impl Decide for Deliver {
                 Lookup::NoTable => return Action::Answer(Page::of(Reason::NoRoutes)),
             };
             ticket.route = Some(route.clone());
+            if ticket.pass.is_none() {
+                match self.fair.enter(&route.tenant, route.class.as_deref(), request.peer.ip()).await {
+                    Ok(pass) => ticket.pass = Some(pass),
+                    Err(denied) => return Action::Answer(Page::of(denied.reason).retry_after(denied.after)),
+                }
+            }
             if let Some(redirect) = &route.redirect {
                 return Action::Answer(redirect_page(redirect, request));
             }
@@ -140,6 +150,16 @@ impl Decide for Deliver {
                 ticket.refusal = Some(Refusal::NotYet);
                 Judgement::Again(Reason::GateRefused)
             }
+        }
+    }
+
+    fn pace(&self, ticket: &Ticket, octets: u64) -> Duration {
+        ticket.pass.as_ref().map_or(Duration::ZERO, |pass| pass.octets(octets))
+    }
+
+    fn ended(&self, ticket: &Ticket, ended: &Ended) {
+        if let Some(pass) = &ticket.pass {
+            pass.ended(ended);
         }
     }
 

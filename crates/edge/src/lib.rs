@@ -8,6 +8,7 @@
 mod admin;
 mod deliver;
 mod disk;
+mod fair;
 mod feed;
 mod handover;
 mod probes;

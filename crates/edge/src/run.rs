@@ -15,6 +15,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::admin::{Admin, router};
 use crate::deliver::Deliver;
+use crate::fair::Fair;
 use crate::feed::Feed;
 use crate::handover::{self, Sockets};
 use crate::table::Routes;
@@ -70,10 +71,11 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Error>
     fs_err::create_dir_all(&options.state).map_err(folder)?;
     let client = HttpsClient::new(&options.identity)?;
     let routes = Arc::new(Routes::new(disk::read(&options.state)));
-    let deliver = Arc::new(Deliver::new(routes.clone()));
     let workers = if options.workers > 0 { options.workers } else { std::thread::available_parallelism().map_or(1, usize::from) };
-    let log = AccessLog::stdout().map_err(Error::Public)?;
     let mut serving = proxy::Options::new("edge", Faces::Visitors, workers);
+    let fair = Arc::new(Fair::new(usize::try_from(serving.limits.requests).unwrap_or(usize::MAX)));
+    let deliver = Arc::new(Deliver::new(routes.clone(), fair));
+    let log = AccessLog::stdout().map_err(Error::Public)?;
     // A gate gives up first, and says why.
     serving.times.answer += Duration::from_secs(10);
     let server = Server::new(deliver.clone(), serving, log);

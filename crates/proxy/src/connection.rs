@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::access;
 use crate::buffer::{Buffer, write_all};
-use crate::decide::Decide;
+use crate::decide::{Decide, Ended};
 use crate::exchange::{Outcome, Trace};
 use crate::h1::framing::{self, BodyIn};
 use crate::h1::head::{RequestHead, ResponseHead, Scan};
@@ -264,6 +264,7 @@ impl<D: Decide> Connection<D> {
             return;
         }
         let (server, took) = (&self.server, started.elapsed());
+        server.decide.ended(ticket, &Ended { status: trace.status, up: trace.up, down: trace.down, took, cut: trace.cut });
         server.metrics.answered(trace.status, trace.reason, took, trace.up, trace.down);
         if !server.log.is_on() {
             return;

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use crate::head::{RequestHead, ResponseHead};
 use crate::page::{Page, Reason};
@@ -60,6 +61,21 @@ pub struct Labels<'a> {
     pub epoch: Option<u64>,
 }
 
+/// How a request ended.
+#[derive(Debug, Clone, Copy)]
+pub struct Ended {
+    /// Status that the visitor saw.
+    pub status: u16,
+    /// Octets of its body.
+    pub up: u64,
+    /// Octets of the answer's body.
+    pub down: u64,
+    /// From its head to the end of the answer.
+    pub took: Duration,
+    /// The answer was cut short, or the visitor left.
+    pub cut: bool,
+}
+
 /// Decides where requests go.
 pub trait Decide: Send + Sync + 'static {
     /// What it remembers of one request from its first decision to its end.
@@ -72,6 +88,17 @@ pub trait Decide: Send + Sync + 'static {
     fn judge(&self, ticket: &mut Self::Ticket, answer: &ResponseHead) -> Judgement {
         let _ = (ticket, answer);
         Judgement::Pass
+    }
+
+    /// Notes octets of a body that passed, either way; how long the next ones must wait.
+    fn pace(&self, ticket: &Self::Ticket, octets: u64) -> Duration {
+        let _ = (ticket, octets);
+        Duration::ZERO
+    }
+
+    /// Notes how a request ended.
+    fn ended(&self, ticket: &Self::Ticket, ended: &Ended) {
+        let _ = (ticket, ended);
     }
 
     /// What the access log says.

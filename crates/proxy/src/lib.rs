@@ -20,7 +20,7 @@ pub mod tcp;
 mod upstream;
 
 pub use access::AccessLog;
-pub use decide::{Action, Decide, Forward, Judgement, Labels, Request};
+pub use decide::{Action, Decide, Ended, Forward, Judgement, Labels, Request};
 pub use h1::head::{RequestHead, ResponseHead};
 pub use metrics::{Metrics, Text};
 pub use page::{Page, REASON_HEADER, Reason};
