@@ -2,6 +2,7 @@
 
 mod blast_radius;
 mod control_down;
+mod edge_hold;
 mod first_light;
 mod outage;
 mod rolling;
@@ -23,6 +24,7 @@ pub const ALL: &[(&str, &str)] = &[
     ("control-down", "control, agent and Docker's daemon are dead for a minute under load: nothing fails, all is adopted"),
     ("self-heal", "every kind of instance is killed once and comes back"),
     ("upgrade", "a newer build replaces control, agent, edge and gates under load"),
+    ("edge-hold", "a tenant changes its owner a thousand times under load: no request fails, none is served by a cell that does not own it"),
     ("rolling", "a new blueprint version rolls through a cell under load; one that never gets ready stops"),
 ];
 
@@ -36,6 +38,7 @@ pub async fn run(options: &Options) -> Result<Outcome> {
         "control-down" => control_down::prove(options).await,
         "self-heal" => self_heal::prove(options).await,
         "upgrade" => upgrade::prove(options).await,
+        "edge-hold" => edge_hold::prove(options).await,
         "rolling" => rolling::prove(options).await,
         other => bail!("there is no proof {other:?}; `list` prints them"),
     }
