@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use instant_acme::{
-    AccountCredentials, AuthorizationStatus, CertificateIdentifier, ChallengeType, Error, ExternalAccountKey, Identifier, NewAccount, NewOrder, Order,
-    OrderStatus, Problem, RetryPolicy,
+    AccountCredentials, AuthorizationStatus, CertificateIdentifier, ChallengeType, Error, ExternalAccountKey, Identifier, NewAccount, NewOrder,
+    Order, OrderStatus, Problem, RetryPolicy,
 };
 use jiff::Timestamp;
 use model::Sensitive;
@@ -172,9 +172,9 @@ impl Account {
             let new = NewAccount { contact: &contact, terms_of_service_agreed: true, only_return_existing: false };
             let external = authority.external.as_ref().map(|(id, key)| {
                 use base64::Engine as _;
-                let key = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(key.reveal().trim()).map_err(|_| {
-                    AcmeError::new(Fault::Authority, format!("the external account key for {} is no base64url", authority.name))
-                })?;
+                let key = base64::engine::general_purpose::URL_SAFE_NO_PAD
+                    .decode(key.reveal().trim())
+                    .map_err(|_| AcmeError::new(Fault::Authority, format!("the external account key for {} is no base64url", authority.name)))?;
                 Ok::<_, AcmeError>(ExternalAccountKey::new(id.clone(), &key))
             });
             let external = external.transpose()?;

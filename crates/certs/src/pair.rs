@@ -49,8 +49,7 @@ impl Pair {
     /// [`PairError`].
     pub fn read(chain: &str, key: &str) -> Result<Self, PairError> {
         let unreadable = |error: pem::Error| PairError::Chain(error.to_string());
-        let chain: Vec<CertificateDer<'static>> =
-            CertificateDer::pem_slice_iter(chain.as_bytes()).collect::<Result<_, _>>().map_err(unreadable)?;
+        let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(chain.as_bytes()).collect::<Result<_, _>>().map_err(unreadable)?;
         let Some(leaf) = chain.first().cloned() else { return Err(PairError::Chain("it is empty".to_owned())) };
         let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|error| PairError::Key(error.to_string()))?;
         let key = rustls::crypto::ring::sign::any_supported_type(&key).map_err(|error| PairError::Key(error.to_string()))?;

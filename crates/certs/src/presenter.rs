@@ -64,7 +64,9 @@ impl Presenter {
 fn provider() -> CryptoProvider {
     let mut provider = rustls::crypto::ring::default_provider();
     let rank = |suite: &SupportedCipherSuite| match suite.suite() {
-        CipherSuite::TLS13_AES_128_GCM_SHA256 | CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256 | CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256 => 0,
+        CipherSuite::TLS13_AES_128_GCM_SHA256
+        | CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256
+        | CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256 => 0,
         _ => 1,
     };
     // Of equal worth to visitors, half the work for us.

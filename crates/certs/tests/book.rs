@@ -135,7 +135,12 @@ fn lines(source: &Book, follower: &Book) -> Vec<Line> {
     let begin = place.is_none().then(|| Line::Begin { incarnation: source.incarnation() });
     let (entries, reached) = source.after(place.map_or(0, |(_, number)| number), 1000).unwrap();
     let entries = entries.into_iter().map(|entry| Line::Entry(Box::new(entry)));
-    begin.into_iter().chain(entries).chain([Line::Alive { number: reached }]).map(|line| Line::decode(line.encode().unwrap().as_bytes()).unwrap()).collect()
+    begin
+        .into_iter()
+        .chain(entries)
+        .chain([Line::Alive { number: reached }])
+        .map(|line| Line::decode(line.encode().unwrap().as_bytes()).unwrap())
+        .collect()
 }
 
 #[test]

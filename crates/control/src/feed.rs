@@ -76,7 +76,7 @@ impl RouteFeed {
 
     /// Publishes what is wanted as a whole. `floor` is the lowest generation with which a feed of this incarnation may begin. Gives the generation that
     /// stands afterwards, and the records that are not served with the reason.
-    pub(crate) fn publish(&self, incarnation: &str, floor: Generation, cells: Vec<CellEndpoint>, records: Vec<Record>) -> (Generation, Vec<Refused>) {
+    pub fn publish(&self, incarnation: &str, floor: Generation, cells: Vec<CellEndpoint>, records: Vec<Record>) -> (Generation, Vec<Refused>) {
         let mut inner = self.lock();
         let changed;
         let refused;
@@ -130,7 +130,8 @@ impl RouteFeed {
     }
 
     /// A receiver that changes when an edge reports.
-    pub(crate) fn reports(&self) -> watch::Receiver<u64> {
+    #[must_use]
+    pub fn reports(&self) -> watch::Receiver<u64> {
         self.heard.subscribe()
     }
 

@@ -29,7 +29,12 @@ pub(crate) struct Admin {
 
 /// The admin door's routes.
 pub(crate) fn router(admin: Arc<Admin>) -> Router {
-    Router::new().route("/healthz", get(healthz)).route("/metrics", get(metrics)).route("/routes", get(routes)).route("/certificates", get(certificates)).with_state(admin)
+    Router::new()
+        .route("/healthz", get(healthz))
+        .route("/metrics", get(metrics))
+        .route("/routes", get(routes))
+        .route("/certificates", get(certificates))
+        .with_state(admin)
 }
 
 async fn healthz(State(admin): State<Arc<Admin>>) -> (StatusCode, String) {

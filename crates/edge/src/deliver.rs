@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
-use proxy::{Action, Decide, Forward, Judgement, Labels, Page, Put, Reason, Request, ResponseHead};
+use proxy::{Action, Decide, Ended, Forward, Judgement, Labels, Page, Put, Reason, Request, ResponseHead};
 use routes::{REFUSAL_HEADER, Redirect, Refusal, Route, RouteState, TENANT_HEADER};
 use tokio::time::Instant;
 
+use crate::fair::{Fair, Pass};
 use crate::https::{HSTS, Https};
 use crate::table::{Lookup, Routes};
 
@@ -25,6 +26,7 @@ const MOST_DISBELIEFS: u32 = 1;
 pub(crate) struct Deliver {
     pub routes: Arc<Routes>,
     https: Option<Https>,
+    pub fair: Arc<Fair>,
     held: AtomicUsize,
 }
 
@@ -36,6 +38,8 @@ pub(crate) struct Ticket {
     deadline: Option<Instant>,
     disbeliefs: u32,
     stay: Option<String>,
+    /// Kept to the end of the request.
+    pass: Option<Pass>,
 }
 
 /// Why a request waits.
@@ -47,8 +51,8 @@ enum Wait {
 }
 
 impl Deliver {
-    pub(crate) fn new(routes: Arc<Routes>, https: Option<Https>) -> Self {
-        Self { routes, https, held: AtomicUsize::default() }
+    pub(crate) fn new(routes: Arc<Routes>, fair: Arc<Fair>, https: Option<Https>) -> Self {
+        Self { routes, fair, https, held: AtomicUsize::default() }
     }
 
     /// Requests that wait now.
@@ -93,6 +97,12 @@ impl Decide for Deliver {
                 Lookup::NoTable => return Action::Answer(Page::of(Reason::NoRoutes)),
             };
             ticket.route = Some(route.clone());
+            if ticket.pass.is_none() {
+                match self.fair.enter(&route.tenant, route.class.as_deref(), request.peer.ip()).await {
+                    Ok(pass) => ticket.pass = Some(pass),
+                    Err(denied) => return Action::Answer(Page::of(denied.reason).retry_after(denied.after)),
+                }
+            }
             if let Some(redirect) = &route.redirect {
                 return Action::Answer(redirect_page(redirect, request));
             }
@@ -159,6 +169,16 @@ impl Decide for Deliver {
 
     fn adds<'t>(&self, ticket: &'t Ticket) -> Option<(&'static str, &'t str)> {
         ticket.stay.as_deref().map(|stay| (HSTS, stay))
+    }
+
+    fn pace(&self, ticket: &Ticket, octets: u64) -> Duration {
+        ticket.pass.as_ref().map_or(Duration::ZERO, |pass| pass.octets(octets))
+    }
+
+    fn ended(&self, ticket: &Ticket, ended: &Ended) {
+        if let Some(pass) = &ticket.pass {
+            pass.ended(ended);
+        }
     }
 
     fn labels<'t>(&self, ticket: &'t Ticket) -> Labels<'t> {

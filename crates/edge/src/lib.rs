@@ -10,6 +10,7 @@ mod admin;
 mod certificates;
 mod deliver;
 mod disk;
+mod fair;
 mod feed;
 mod handover;
 mod https;

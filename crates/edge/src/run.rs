@@ -16,6 +16,7 @@ use tokio_util::task::TaskTracker;
 use crate::admin::{Admin, router};
 use crate::certificates::{self, Shaking};
 use crate::deliver::Deliver;
+use crate::fair::Fair;
 use crate::feed::Feed;
 use crate::handover::{self, Sockets};
 use crate::https::Https;
@@ -91,10 +92,11 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Error>
         None => None,
     };
     let https = options.secure.zip(shaking.as_ref()).map(|(secure, shaking)| Https { book: shaking.book().clone(), port: secure.port });
-    let deliver = Arc::new(Deliver::new(routes.clone(), https));
     let workers = if options.workers > 0 { options.workers } else { std::thread::available_parallelism().map_or(1, usize::from) };
-    let log = AccessLog::stdout().map_err(Error::Public)?;
     let mut serving = proxy::Options::new("edge", Faces::Visitors, workers);
+    let fair = Arc::new(Fair::new(usize::try_from(serving.limits.requests).unwrap_or(usize::MAX)));
+    let deliver = Arc::new(Deliver::new(routes.clone(), fair, https));
+    let log = AccessLog::stdout().map_err(Error::Public)?;
     // A gate gives up first, and says why.
     serving.times.answer += Duration::from_secs(10);
     let server = Server::new(deliver.clone(), serving, log);

@@ -9,6 +9,7 @@ use routes::{GateTenantState, REFUSAL_HEADER, Refusal, TENANT_HEADER, TenantHead
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::busy::UnderWay;
 use crate::known::Memory;
 
 /// How long a request waits for a push that must be on its way.
@@ -29,6 +30,16 @@ pub(crate) struct Door {
 #[derive(Debug, Default)]
 pub(crate) struct Ticket {
     header: Option<Arc<TenantHeader>>,
+    /// Kept to the end of the request.
+    under_way: Option<UnderWay>,
+}
+
+impl Ticket {
+    /// Refuses; what is refused is not under way.
+    fn refuse(&mut self, refusal: Refusal) -> Action {
+        self.under_way = None;
+        refuse(refusal)
+    }
 }
 
 impl Decide for Door {
@@ -48,14 +59,18 @@ impl Decide for Door {
                 return refuse(Refusal::BadMac);
             };
             ticket.header = Some(header.clone());
+            // Counted before the state is looked at, so that nobody slips in behind a tenant that was just closed.
+            ticket.under_way = Some(self.memory.busy.begin(header.clone(), !request.head.is_safe()));
+            let known = self.memory.known();
             let verdict = judge(known.tenant(&header.tenant), header.epoch, request.head.is_safe());
             match verdict {
                 Verdict::Serve if header.cell == known.state.cell => {
                     return Action::Forward(Forward { to: known.entry.clone(), otherwise: Reason::NoReadyInstance });
                 }
-                Verdict::Serve => return refuse(Refusal::BadMac),
-                Verdict::Refuse(refusal) => return refuse(refusal),
+                Verdict::Serve => return ticket.refuse(Refusal::BadMac),
+                Verdict::Refuse(refusal) => return ticket.refuse(refusal),
                 Verdict::Wait => {
+                    ticket.under_way = None;
                     // A push between the look and the subscription would be missed, so the first wait is another look.
                     let Some((deadline, changes)) = &mut waiting else {
                         waiting = Some((Instant::now() + PUSH, self.memory.changes()));
@@ -63,7 +78,7 @@ impl Decide for Door {
                     };
                     let pushed = tokio::time::timeout_at(*deadline, changes.changed()).await;
                     if !matches!(pushed, Ok(Ok(()))) {
-                        return refuse(Refusal::NotYet);
+                        return ticket.refuse(Refusal::NotYet);
                     }
                 }
             }

@@ -5,8 +5,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use model::{Epoch, InstanceName, ServiceName, TenantName};
 use proxy::{Group, Health, Probe, Upstream};
-use routes::{CellKey, GateHealth, GateInstanceReport, GateProbe, GateReport, GateState, GateStateError, GateTenantState, KeyId, TenantHeader};
+use routes::{
+    CellKey, GateHealth, GateInstanceReport, GateProbe, GateReport, GateState, GateStateError, GateTenantReport, GateTenantState, KeyId, TenantHeader,
+};
 use tokio::sync::watch;
+
+use crate::busy::Busy;
 
 /// Headers that may be remembered as verified, however few tenants there are. Of each tenant there is one, and another during a change of its epoch or of the key.
 const LEAST_VERIFIED: usize = 1000;
@@ -95,6 +99,8 @@ pub(crate) enum Refused {
 /// The gate's memory, shared by its doors.
 #[derive(Debug)]
 pub(crate) struct Memory {
+    /// What tenants have under way.
+    pub busy: Arc<Busy>,
     known: RwLock<Arc<Known>>,
     verified: RwLock<HashMap<Box<str>, Arc<TenantHeader>>>,
     /// Instances that are in the state no more but still have something under way.
@@ -105,7 +111,7 @@ pub(crate) struct Memory {
 impl Memory {
     pub(crate) fn new(state: GateState) -> Self {
         let known = RwLock::new(Arc::new(Known::new(state, &[])));
-        Self { known, verified: RwLock::default(), leaving: Mutex::default(), changed: watch::Sender::new(()) }
+        Self { busy: Arc::default(), known, verified: RwLock::default(), leaving: Mutex::default(), changed: watch::Sender::new(()) }
     }
 
     pub(crate) fn known(&self) -> Arc<Known> {
@@ -161,6 +167,7 @@ impl Memory {
             }
         }
         drop(leaving);
+        self.busy.sweep();
         self.changed.send_replace(());
     }
 
@@ -203,7 +210,13 @@ impl Memory {
             service: member.service,
             name: member.name,
         });
+        let closed = known.state.tenants.iter().filter(|tenant| tenant.state != GateTenantState::Open);
+        let tenants = closed.map(|tenant| {
+            let counts = self.busy.of(&tenant.tenant);
+            GateTenantReport { tenant: tenant.tenant.clone(), in_flight: counts.all, writes: counts.writes }
+        });
         GateReport {
+            tenants: tenants.filter(|tenant| tenant.in_flight > 0).collect(),
             cell: known.state.cell.clone(),
             gate: gate.clone(),
             number: known.state.number,

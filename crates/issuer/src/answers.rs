@@ -22,11 +22,7 @@ pub(crate) struct OnEdges {
 impl Answers for OnEdges {
     async fn show(&self, token: &str, challenge: Challenge) -> Result<(), String> {
         let number = put(&self.book, token, What::Challenge(challenge)).await?;
-        if self.feed.settled(number, WITHIN).await {
-            Ok(())
-        } else {
-            Err(format!("not every edge showed the answer within {} s", WITHIN.as_secs()))
-        }
+        if self.feed.settled(number, WITHIN).await { Ok(()) } else { Err(format!("not every edge showed the answer within {} s", WITHIN.as_secs())) }
     }
 
     async fn hide(&self, token: &str) {

@@ -63,7 +63,10 @@ fn private(path: &Path) -> Result<String, String> {
     use std::os::unix::fs::MetadataExt as _;
     let mode = fs_err::metadata(path).map_err(|error| error.to_string())?.mode();
     if mode & 0o077 != 0 {
-        return Err(format!("it holds a private key and is open to others (mode {:04o}): chmod 600 it after you know who could read it", mode & 0o7777));
+        return Err(format!(
+            "it holds a private key and is open to others (mode {:04o}): chmod 600 it after you know who could read it",
+            mode & 0o7777
+        ));
     }
     fs_err::read_to_string(path).map_err(|error| error.to_string())
 }

@@ -5,6 +5,7 @@
 //! also when it fails. Entry point: [`main`]; one file per proof in [`proof`].
 
 mod fault;
+mod fleet;
 mod http_client;
 mod ledger;
 mod load;

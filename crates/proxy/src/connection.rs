@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::access;
 use crate::buffer::write_all;
-use crate::decide::Decide;
+use crate::decide::{Decide, Ended};
 use crate::exchange::Outcome;
 use crate::h1::framing::{self, BodyIn};
 use crate::h1::head::{RequestHead, Scan};
@@ -272,6 +272,7 @@ impl<D: Decide, S: Stream> Connection<'_, D, S> {
         }
         let Worker { server, counts, pen, .. } = &*self.visitor.worker;
         let took = trace.started.elapsed();
+        server.decide.ended(ticket, &Ended { status: trace.status, up: trace.up, down: trace.down, took, cut: trace.cut });
         counts.answered(trace.status, trace.reason, took, trace.up, trace.down);
         let Some(pen) = pen else { return };
         let (head, labels) = (&self.desk.head, server.decide.labels(ticket));

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use crate::head::{RequestHead, ResponseHead};
 use crate::page::{Page, Reason};
@@ -61,6 +62,21 @@ pub struct Labels<'a> {
 /// Takes name and value of one field.
 pub type Put<'p> = dyn FnMut(&'static str, &str) + 'p;
 
+/// How a request ended.
+#[derive(Debug, Clone, Copy)]
+pub struct Ended {
+    /// Status that the visitor saw.
+    pub status: u16,
+    /// Octets of its body.
+    pub up: u64,
+    /// Octets of the answer's body.
+    pub down: u64,
+    /// From its head to the end of the answer.
+    pub took: Duration,
+    /// The answer was cut short, or the visitor left.
+    pub cut: bool,
+}
+
 /// Decides where requests go.
 pub trait Decide: Send + Sync + 'static {
     /// What it remembers of one request from its first decision to its end.
@@ -84,6 +100,17 @@ pub trait Decide: Send + Sync + 'static {
     fn adds<'t>(&self, ticket: &'t Self::Ticket) -> Option<(&'static str, &'t str)> {
         let _ = ticket;
         None
+    }
+
+    /// Notes octets of a body that passed, either way; how long the next ones must wait.
+    fn pace(&self, ticket: &Self::Ticket, octets: u64) -> Duration {
+        let _ = (ticket, octets);
+        Duration::ZERO
+    }
+
+    /// Notes how a request ended.
+    fn ended(&self, ticket: &Self::Ticket, ended: &Ended) {
+        let _ = (ticket, ended);
     }
 
     /// What the access log says.

@@ -15,8 +15,8 @@ mod h1;
 mod h2;
 mod metrics;
 mod page;
-mod pipe;
 mod patience;
+mod pipe;
 mod pool;
 mod server;
 mod stream;
@@ -28,12 +28,12 @@ mod upstream;
 mod worker;
 
 pub use access::AccessLog;
-pub use decide::{Action, Decide, Forward, Judgement, Labels, Put, Request};
+pub use decide::{Action, Decide, Ended, Forward, Judgement, Labels, Put, Request};
 pub use h1::head::{RequestHead, ResponseHead};
 pub use metrics::{Metrics, Text};
 pub use page::{Page, REASON_HEADER, Reason};
-pub use tls::{Errand, Handshakes, Shaken};
 pub use server::{Faces, Limits, Options, Server, Times};
+pub use tls::{Errand, Handshakes, Shaken};
 pub use upstream::{Group, Health, InFlight, Probe, Upstream};
 
 pub(crate) use h1::head;

@@ -185,7 +185,12 @@ impl<D: Decide> Server<D> {
 }
 
 /// One thread: its own runtime, its own connections.
-fn work<D: Decide>(server: Arc<Server<D>>, listener: StdListener, handshakes: Option<Arc<dyn Handshakes>>, stop: CancellationToken) -> io::Result<()> {
+fn work<D: Decide>(
+    server: Arc<Server<D>>,
+    listener: StdListener,
+    handshakes: Option<Arc<dyn Handshakes>>,
+    stop: CancellationToken,
+) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let result = runtime.block_on(listen(server, listener, handshakes, stop));
     // What is still open is cut here.

@@ -28,7 +28,7 @@ pub use host::{HostPattern, HostPatternError};
 pub use key::{CellKey, KeyError, KeyId};
 pub use record::{CellEndpoint, GateEndpoint, Record, Redirect, RouteState};
 pub use refusal::{REFUSAL_HEADER, Refusal};
-pub use report::{EdgeApplied, GateHealth, GateInstanceReport, GateReport};
+pub use report::{EdgeApplied, GateHealth, GateInstanceReport, GateReport, GateTenantReport};
 pub use snapshot::{DiskError, Snapshot};
 pub use table::{Found, Reason, Refused, Route, Table};
 

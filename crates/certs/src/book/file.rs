@@ -21,7 +21,8 @@ const TABLES: &str = "
     CREATE TABLE bodies (kind TEXT NOT NULL, name TEXT NOT NULL, plain TEXT, sealed TEXT, PRIMARY KEY (kind, name));
     CREATE TABLE memos (topic TEXT NOT NULL, name TEXT NOT NULL, sealed TEXT NOT NULL, PRIMARY KEY (topic, name)) WITHOUT ROWID;
 ";
-const SELECT: &str = "SELECT e.kind, e.name, e.number, e.mark, b.plain, b.sealed FROM entries e LEFT JOIN bodies b ON b.kind = e.kind AND b.name = e.name";
+const SELECT: &str =
+    "SELECT e.kind, e.name, e.number, e.mark, b.plain, b.sealed FROM entries e LEFT JOIN bodies b ON b.kind = e.kind AND b.name = e.name";
 
 /// An entry as it lies in the file. Without a mark it is gone.
 pub(super) struct Raw {

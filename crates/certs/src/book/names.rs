@@ -99,10 +99,11 @@ impl Names {
     }
 
     pub fn problems(&self, now: Timestamp) -> Vec<Problem> {
-        let ended = self.certificates.values().filter(|mark| mark.not_after <= now.as_second()).map(|mark| Problem {
-            name: mark.name.to_string(),
-            reason: format!("it ended at {}", mark.until()),
-        });
+        let ended = self
+            .certificates
+            .values()
+            .filter(|mark| mark.not_after <= now.as_second())
+            .map(|mark| Problem { name: mark.name.to_string(), reason: format!("it ended at {}", mark.until()) });
         let mut all: Vec<_> = self.useless.iter().cloned().chain(ended).collect();
         all.sort_by(|a, b| a.name.cmp(&b.name));
         all

@@ -77,7 +77,8 @@ async fn requests_and_answers_pass_whole_and_side_by_side() {
     assert!(told.starts_with("GET /a?b=c HTTP/1.1\r\nHost: shop.example\r\n"), "{told}");
     assert!(told.contains("ookie: a=1; b=2\r\n") && told.contains("X-Forwarded-Proto: https\r\n"), "{told}");
     assert!(!answer.headers().contains_key("connection"), "{answer:?}");
-    let (answer, _) = sender.ready().await.unwrap().send_request(request(Method::GET, "/").header("host", "other.example").body(()).unwrap(), true).unwrap();
+    let (answer, _) =
+        sender.ready().await.unwrap().send_request(request(Method::GET, "/").header("host", "other.example").body(()).unwrap(), true).unwrap();
     assert_eq!(answer.await.unwrap().status(), StatusCode::BAD_REQUEST, "two hosts in one request");
 }
 

@@ -227,7 +227,10 @@ async fn a_visitor_is_served_over_tls_and_sent_there() {
     let words: Vec<_> = answer.lines().take_while(|line| !line.is_empty()).filter(|line| line.starts_with("Strict-Transport")).collect();
     assert_eq!(words, ["Strict-Transport-Security: max-age=31536000"], "ours instead of the instance's");
 
-    world.book.put(vec![("token".to_owned(), What::Challenge(Challenge { domain: "shop.example".to_owned(), answer: "token.thumb".to_owned() }))]).unwrap();
+    world
+        .book
+        .put(vec![("token".to_owned(), What::Challenge(Challenge { domain: "shop.example".to_owned(), answer: "token.thumb".to_owned() }))])
+        .unwrap();
     eventually("answered to authorities", async || world.plain("/.well-known/acme-challenge/token").await.ends_with("token.thumb")).await;
     assert!(world.plain("/.well-known/acme-challenge/foreign").await.starts_with("HTTP/1.1 200"), "a foreign token is the tenant's business");
     world.book.put(vec![("shop".to_owned(), What::Gone(Kind::Certificate))]).unwrap();
@@ -299,7 +302,13 @@ async fn the_door_passes_to_the_next_edge_and_certificates_outlive_control() {
     eventually("the edge has ended", async || !gone.exists()).await;
     // An edge that knows no control serves what it has.
     std::fs::remove_file(world.folder.path().join("book.db")).unwrap();
-    let alone = World { control: (world.at, 1).into(), folder: tempfile::tempdir().unwrap(), at: world.at, book: world.book.clone(), stop: CancellationToken::new() };
+    let alone = World {
+        control: (world.at, 1).into(),
+        folder: tempfile::tempdir().unwrap(),
+        at: world.at,
+        book: world.book.clone(),
+        stop: CancellationToken::new(),
+    };
     for name in ["edge", "identity"] {
         std::fs::rename(world.folder.path().join(name), alone.folder.path().join(name)).unwrap();
     }

@@ -1,5 +1,7 @@
 //! Platform: the installation as a whole, a singleton.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -31,6 +33,9 @@ pub struct PlatformSpec {
     /// Where operators elsewhere reach the API; only the unix socket of control's machine without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api: Option<ApiSpec>,
+    /// What tenants and visitors may take of the edges.
+    #[serde(default)]
+    pub limits: LimitsSpec,
     /// Relay for the tenants' mail; mail is off without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mail: Option<MailSpec>,
@@ -167,6 +172,42 @@ pub struct ImagesSpec {
     pub memcached: String,
 }
 
+/// What tenants and visitors may take of an edge, so that one's peak is not everybody's. Each edge counts for itself.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct LimitsSpec {
+    /// By the tenants' `plan`; those whose plan is not named get `default`.
+    pub classes: BTreeMap<String, TenantLimits>,
+    /// For each visitor's address (of IPv6: each network of 64 bits).
+    pub client: ClientLimits,
+}
+
+/// What one tenant may take of an edge. 0 means without limit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct TenantLimits {
+    /// Requests under way.
+    pub concurrency: u32,
+    /// Requests.
+    pub requests_per_second: u32,
+    /// Requests at once; those of one second where left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub burst: Option<u32>,
+    /// Octets of bodies, both ways.
+    pub bytes_per_second: u64,
+}
+
+/// What one address may take of an edge. 0 means without limit.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct ClientLimits {
+    /// Requests.
+    pub requests_per_second: u32,
+    /// Requests at once; those of one second where left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub burst: Option<u32>,
+}
+
 /// A mail relay that instances may reach.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -212,6 +253,13 @@ impl PublicSpec {
     }
 }
 
+impl Default for TenantLimits {
+    fn default() -> Self {
+        // An eighth of what an edge serves at once: enough for any site, and nobody fills an edge alone.
+        Self { concurrency: 1000, requests_per_second: 0, burst: None, bytes_per_second: 0 }
+    }
+}
+
 impl Default for PublicSpec {
     fn default() -> Self {
         Self { scheme: default_scheme(), address: default_address(), port: default_port(), tls: None }
@@ -233,6 +281,7 @@ impl Default for PlatformSpec {
             grace: default_grace(),
             images: ImagesSpec::default(),
             api: None,
+            limits: LimitsSpec::default(),
             mail: None,
         }
     }

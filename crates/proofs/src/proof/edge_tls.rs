@@ -90,7 +90,8 @@ async fn obtained(outcome: &mut Outcome) -> Result<()> {
         pebble.place(host, *address).await?;
     }
     let somebody = tokio::spawn(somebody_else(own_address(9)));
-    let own = Authority { name: "pebble".to_owned(), directory: pebble.directory.clone(), root: Some(pebble.root.clone()), contact: None, external: None };
+    let own =
+        Authority { name: "pebble".to_owned(), directory: pebble.directory.clone(), root: Some(pebble.root.clone()), contact: None, external: None };
     let dead = Authority { name: "dead".to_owned(), directory: format!("https://localhost:{}/dir", free_port()?), ..own.clone() };
     let wished = Arc::new(Wished::default());
     let issuer = |authorities: Vec<Authority>, proof| {
@@ -152,7 +153,10 @@ async fn obtained(outcome: &mut Outcome) -> Result<()> {
     wished.set((0..DOMAINS - 1).map(domain));
     let last = domain(DOMAINS - 1);
     let visitor = Visitor::new(false)?;
-    wait_for("the certificate of a domain that is gone to be gone", Duration::from_secs(30), async || Ok(visitor.meet(edges[1].secure(), &last).await.is_err())).await?;
+    wait_for("the certificate of a domain that is gone to be gone", Duration::from_secs(30), async || {
+        Ok(visitor.meet(edges[1].secure(), &last).await.is_err())
+    })
+    .await?;
     stop.cancel();
     somebody.abort();
     outcome.equal("issued", &issued, &DOMAINS);

@@ -2,6 +2,7 @@
 
 mod blast_radius;
 mod control_down;
+mod edge_hold;
 mod edge_tls;
 mod first_light;
 mod outage;
@@ -24,7 +25,11 @@ pub const ALL: &[(&str, &str)] = &[
     ("control-down", "control, agent and Docker's daemon are dead for a minute under load: nothing fails, all is adopted"),
     ("self-heal", "every kind of instance is killed once and comes back"),
     ("upgrade", "a newer build replaces control, agent, edge and gates under load"),
-    ("edge-tls", "certificates from a real ACME server on every edge, renewed under visitors; a hundred thousand at the start; handshakes beside HAProxy"),
+    (
+        "edge-tls",
+        "certificates from a real ACME server on every edge, renewed under visitors; a hundred thousand at the start; handshakes beside HAProxy",
+    ),
+    ("edge-hold", "a tenant changes its owner a thousand times under load: no request fails, none is served by a cell that does not own it"),
     ("rolling", "a new blueprint version rolls through a cell under load; one that never gets ready stops"),
 ];
 
@@ -39,6 +44,7 @@ pub async fn run(options: &Options) -> Result<Outcome> {
         "self-heal" => self_heal::prove(options).await,
         "upgrade" => upgrade::prove(options).await,
         "edge-tls" => edge_tls::prove(options).await,
+        "edge-hold" => edge_hold::prove(options).await,
         "rolling" => rolling::prove(options).await,
         other => bail!("there is no proof {other:?}; `list` prints them"),
     }

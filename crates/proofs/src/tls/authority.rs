@@ -49,7 +49,12 @@ impl Pebble {
         let log = folder.join("pebble.log");
         let output = fs_err::File::create(&log)?.into_parts().0;
         let spawn = |command: &mut Command| {
-            command.stdout(Stdio::from(output.try_clone()?)).stderr(Stdio::from(output.try_clone()?)).kill_on_drop(true).spawn().context("starting Pebble")
+            command
+                .stdout(Stdio::from(output.try_clone()?))
+                .stderr(Stdio::from(output.try_clone()?))
+                .kill_on_drop(true)
+                .spawn()
+                .context("starting Pebble")
         };
         let names = spawn(
             Command::new(dns_server)
@@ -57,7 +62,12 @@ impl Pebble {
                 .args(["-http01", "", "-https01", "", "-tlsalpn01", "", "-doh", ""]),
         )?;
         let server = spawn(
-            Command::new(pebble).arg("-config").arg(&path).args(["-dnsserver", &dns.to_string()]).env("PEBBLE_VA_NOSLEEP", "1").env("PEBBLE_WFE_NONCEREJECT", "10"),
+            Command::new(pebble)
+                .arg("-config")
+                .arg(&path)
+                .args(["-dnsserver", &dns.to_string()])
+                .env("PEBBLE_VA_NOSLEEP", "1")
+                .env("PEBBLE_WFE_NONCEREJECT", "10"),
         )?;
         let pebble = Self { directory: format!("https://localhost:{listen}/dir"), root, management, dns, log, _processes: [names, server] };
         let up = async || Ok(tokio::net::TcpStream::connect(local(listen)).await.is_ok() && tokio::net::TcpStream::connect(management).await.is_ok());
@@ -91,6 +101,8 @@ async fn program(folder: &Path, name: &str) -> Result<PathBuf> {
     }
     let target = folder.join("bin");
     let env = format!("GOBIN={}", target.display());
-    run("env", &[&env, "go", "install", &format!("{MODULE}/{name}@{VERSION}")]).await.context("Pebble is built with Go; install it or name a folder in ATOLL_PEBBLE")?;
+    run("env", &[&env, "go", "install", &format!("{MODULE}/{name}@{VERSION}")])
+        .await
+        .context("Pebble is built with Go; install it or name a folder in ATOLL_PEBBLE")?;
     Ok(target.join(name))
 }

@@ -36,9 +36,17 @@ impl Certificates {
     /// When the book cannot be used. It holds what was obtained, so it is never put aside here.
     pub fn open(layout: &Layout, store: SharedStore, active: impl Fn() -> bool + Send + Sync + 'static) -> Result<Self> {
         let sealer = Sealer::create_or_open(&layout.master_key())?;
-        let book = Arc::new(Book::open(&layout.certificates(), sealer, REMEMBER).context("certificates; a backup of the file helps, or move it away and all are obtained anew")?);
+        let book = Arc::new(
+            Book::open(&layout.certificates(), sealer, REMEMBER)
+                .context("certificates; a backup of the file helps, or move it away and all are obtained anew")?,
+        );
         let feed = CertificateFeed::new(book.clone());
-        Ok(Self { layout: layout.clone(), book, feed, documents: Arc::new(Documents { store, active: Box::new(active), last: tokio::sync::Mutex::default() }) })
+        Ok(Self {
+            layout: layout.clone(),
+            book,
+            feed,
+            documents: Arc::new(Documents { store, active: Box::new(active), last: tokio::sync::Mutex::default() }),
+        })
     }
 
     /// What edges follow.
