@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use model::{Cpu, Epoch, Generation, MachineName, Memory, Sensitive, Span};
+use model::{Cpu, Epoch, MachineName, Memory, Sensitive, Span};
 
 use super::*;
 use crate::NodeOrder;
