@@ -40,6 +40,9 @@ pub struct Options {
     domains: usize,
     #[arg(long)]
     seed: u64,
+    /// Ask once for every domain, and nothing else.
+    #[arg(long)]
+    once: bool,
 }
 
 /// What came of it.
@@ -75,7 +78,14 @@ struct Shared {
 
 /// Says `begin` when what follows counts, and the outcome at the end.
 pub fn run(options: &Options) -> Result<()> {
-    let options = Options { target: options.target, case: options.case, seconds: options.seconds, domains: options.domains, seed: options.seed };
+    let options = Options {
+        target: options.target,
+        case: options.case,
+        seconds: options.seconds,
+        domains: options.domains,
+        seed: options.seed,
+        once: options.once,
+    };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     tokio::task::LocalSet::new().block_on(&runtime, drive(options))
 }
@@ -92,6 +102,9 @@ async fn drive(options: Options) -> Result<()> {
         failure: RefCell::new(None),
         latencies: RefCell::new(vec![0; STEPS]),
     });
+    if shared.options.once {
+        return once(&shared).await;
+    }
     if case == Case::Idle {
         return idle(&shared).await;
     }
@@ -179,7 +192,10 @@ async fn requests(shared: &Shared, random: &mut Random) -> Result<()> {
 
 /// A browser's request for one of the domains. It also says whose it claims to be, which must not be believed.
 fn request(shared: &Shared, random: &mut Random, line: &str, more: &str) -> Vec<u8> {
-    let host = &shared.domains[usize::try_from(random.next()).unwrap_or_default() % shared.domains.len()];
+    request_for(&shared.domains[usize::try_from(random.next()).unwrap_or_default() % shared.domains.len()], line, more)
+}
+
+fn request_for(host: &str, line: &str, more: &str) -> Vec<u8> {
     format!(
         "{line} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0\r\n\
          Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8\r\nAccept-Language: en-US,en;q=0.5\r\nAccept-Encoding: gzip, deflate, br\r\n\
@@ -281,6 +297,17 @@ async fn websocket(shared: &Shared, random: &mut Random) -> Result<()> {
         ensure!(data[..MESSAGE] == message, "another message came back");
         shared.count(began, 1);
     }
+}
+
+/// Every domain once, one after the other: what is computed at a domain's first request is not what a request costs.
+async fn once(shared: &Shared) -> Result<()> {
+    let mut stream = open(shared.options.target, &mut Random::new(shared.options.seed)).await?;
+    let mut data = vec![0; 8192];
+    for host in &shared.domains {
+        stream.write_all(&request_for(host, "GET /small", "")).await?;
+        answer(&mut stream, &mut data, 1024).await?;
+    }
+    Ok(())
 }
 
 /// Opens connections, asks once on each, and holds them. `begin` is said before the first, the outcome when all are silent.

@@ -92,7 +92,7 @@ impl Report {
             ("cpu_vs_haproxy", Case::Small, "edge", "haproxy", cpu),
             ("cpu_vs_haproxy_bare", Case::Small, "edge", "haproxy-bare", cpu),
             ("cpu_vs_nginx_lua", Case::Small, "edge", "nginx-lua", cpu),
-            ("rate_vs_nginx_lua", Case::Small, "edge", "nginx-lua", |f| f.rate),
+            ("nginx_lua_rate_vs_ours", Case::Small, "nginx-lua", "edge", |f| f.rate),
             ("p99_vs_haproxy", Case::Small, "edge", "haproxy", |f| f.p99_us),
             ("pair_ratio", Case::Pair, "edge-gate", "nginx-haproxy", cpu),
             ("large_vs_haproxy", Case::Large, "edge", "haproxy", cpu),

@@ -104,12 +104,22 @@ fn start(options: &Options, cases: &[Case], place: &Place<'_>) -> Result<Vec<Pee
     let mut peers = Vec::new();
     for &kind in kinds.iter().filter(|kind| cases.iter().any(|&case| fits(case, **kind))) {
         match Peer::start(kind, place) {
-            Ok(peer) => peers.push(peer),
+            Ok(peer) => {
+                warm(options, &peer)?;
+                peers.push(peer);
+            }
             Err(error) if kind == Kind::Envoy && !named => say(&format!("left out: {error:#}")),
             Err(error) => return Err(error),
         }
     }
     Ok(peers)
+}
+
+/// Every domain is asked for once.
+fn warm(options: &Options, peer: &Peer) -> Result<()> {
+    let status = Load::command(options, Case::Small, peer.address, 0)?.arg("--once").status().context("starting the load")?;
+    ensure!(status.success(), "{} does not answer for every domain", peer.kind.name());
+    Ok(())
 }
 
 impl Kind {
@@ -155,11 +165,16 @@ struct Load {
 }
 
 impl Load {
-    fn start(options: &Options, case: Case, target: SocketAddr, round: usize) -> Result<Self> {
+    fn command(options: &Options, case: Case, target: SocketAddr, round: usize) -> Result<Command> {
         let mut command = Command::new("taskset");
         command.args(["-c", &LOAD.to_string()]).arg(std::env::current_exe()?).arg("load");
         command.args(["--target", &target.to_string(), "--case", &case.name(), "--seconds", &options.seconds.to_string()]);
         command.args(["--domains", &options.domains.to_string(), "--seed", &round.to_string()]);
+        Ok(command)
+    }
+
+    fn start(options: &Options, case: Case, target: SocketAddr, round: usize) -> Result<Self> {
+        let mut command = Self::command(options, case, target, round)?;
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().context("starting the load (through taskset of util-linux)")?;
         let lines = BufReader::new(child.stdout.take().context("its output")?);
         Ok(Self { child, lines })

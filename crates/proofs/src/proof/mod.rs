@@ -4,6 +4,7 @@ mod blast_radius;
 mod control_down;
 mod edge_hold;
 mod edge_tls;
+mod edge_speed;
 mod first_light;
 mod outage;
 mod rolling;
@@ -31,6 +32,7 @@ pub const ALL: &[(&str, &str)] = &[
     ),
     ("edge-hold", "a tenant changes its owner a thousand times under load: no request fails, none is served by a cell that does not own it"),
     ("rolling", "a new blueprint version rolls through a cell under load; one that never gets ready stops"),
+    ("edge-speed", "what a request costs at the edge, beside HAProxy and nginx with Lua, with memory, tail and the way through the gate"),
 ];
 
 /// Runs the proof that the options name.
@@ -46,6 +48,7 @@ pub async fn run(options: &Options) -> Result<Outcome> {
         "edge-tls" => edge_tls::prove(options).await,
         "edge-hold" => edge_hold::prove(options).await,
         "rolling" => rolling::prove(options).await,
+        "edge-speed" => edge_speed::prove(options).await,
         other => bail!("there is no proof {other:?}; `list` prints them"),
     }
 }
