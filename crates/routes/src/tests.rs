@@ -1,3 +1,5 @@
+#![expect(clippy::unwrap_used, reason = "tests")]
+
 use model::{CellName, DomainName, Epoch, Generation, TenantName};
 use proptest::prelude::*;
 
