@@ -34,6 +34,7 @@ pub async fn publish(world: &World) -> Option<Generation> {
         }
     }
     let (endpoints, records) = world.view.read(|known| table(world, known, keys));
+    world.feed.limit(world.view.read(|known| known.snapshot.platform_spec().limits));
     let (generation, refused) = world.feed.publish(&world.incarnation, world.floor(), endpoints, records);
     tell_refused(&refused);
     Some(generation)

@@ -3,8 +3,8 @@
 mod blast_radius;
 mod control_down;
 mod edge_hold;
-mod edge_tls;
 mod edge_speed;
+mod edge_tls;
 mod first_light;
 mod outage;
 mod rolling;
