@@ -21,7 +21,7 @@ mod table;
 
 pub use delta::{ApplyError, Change, Delta};
 pub use feed::{Catchup, Feed, Line};
-pub use gate_state::{GateInstance, GateKey, GateProbe, GateService, GateState, GateStateError, GateTenant, GateTenantState};
+pub use gate_state::{GateEgress, GateInstance, GateKey, GateProbe, GateService, GateState, GateStateError, GateTenant, GateTenantState};
 pub use hash::TableHash;
 pub use header::{HeaderError, TENANT_HEADER, TenantHeader};
 pub use host::{HostPattern, HostPatternError};
