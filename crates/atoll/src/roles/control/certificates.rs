@@ -174,7 +174,7 @@ impl Documents {
             let active = tenant.spec.state == TenantState::Active && tenant.status.serving == Some(TenantState::Active);
             for domain in &tenant.spec.domains {
                 // One that another tenant owns is not asked for in this one's name.
-                if !owners.get(domain.as_str()).is_some_and(|owner| owner.as_str() == tenant.metadata.name.as_str()) {
+                if owners.get(domain.as_str()).is_none_or(|owner| owner.as_str() != tenant.metadata.name.as_str()) {
                     continue;
                 }
                 let own = tenant.spec.https.as_ref().map(https);
