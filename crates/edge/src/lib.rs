@@ -4,10 +4,11 @@
 //! Invariants: no request waits for control, whose routes come by a feed and are kept on disk; nothing a visitor says in our own headers travels on; a request is
 //! sent again only when a gate processed nothing of it; a table never goes back; upgrades pass the listening sockets on, so no connection is refused; certificates come by a feed of their own,
 //! are kept sealed on disk, and a handshake waits for nobody but that disk.
-//! Entry point: [`run`].
+//! Entry points: [`run`], [`client::tenants`].
 
 mod admin;
 mod certificates;
+pub mod client;
 mod deliver;
 mod disk;
 mod fair;

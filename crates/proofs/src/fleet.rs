@@ -211,7 +211,11 @@ impl Drop for Fleet {
             let _ = child.kill().and_then(|()| child.wait());
         }
         if let Some(logs) = std::env::var_os("ATOLL_PROOF_LOGS") {
-            let copy = Command::new("sh").args(["-c", "mkdir -p \"$2\" && cp -r \"$1\" \"$2\" && find \"$2\" -type f ! -name '*.log' -delete", "sh"]).arg(self.folder.path()).arg(logs).status();
+            let copy = Command::new("sh")
+                .args(["-c", "mkdir -p \"$2\" && cp -r \"$1\" \"$2\" && find \"$2\" -type f ! -name '*.log' -delete", "sh"])
+                .arg(self.folder.path())
+                .arg(logs)
+                .status();
             if let Err(error) = copy {
                 crate::outcome::say(&format!("logs could not be kept: {error}"));
             }
