@@ -5,6 +5,7 @@ mod control_down;
 mod edge_fair;
 mod edge_ha;
 mod edge_hold;
+mod edge_safety;
 mod edge_speed;
 mod edge_tls;
 mod first_light;
@@ -35,6 +36,7 @@ pub const ALL: &[(&str, &str)] = &[
     ("edge-fair", "a tenant floods with ten times its share: the others do not notice"),
     ("edge-ha", "two edges share a virtual address: one is lost, visitors go on at the other; programs are replaced and no request fails"),
     ("edge-hold", "a tenant changes its owner a thousand times under load: no request fails, none is served by a cell that does not own it"),
+    ("edge-safety", "a table of malformed, ambiguous and slow requests and answers: none is read in two ways, none reaches the wrong one"),
     ("rolling", "a new blueprint version rolls through a cell under load; one that never gets ready stops"),
     ("edge-speed", "what a request costs at the edge, beside HAProxy and nginx with Lua, with memory, tail and the way through the gate"),
 ];
@@ -53,6 +55,7 @@ pub async fn run(options: &Options) -> Result<Outcome> {
         "edge-fair" => edge_fair::prove(options).await,
         "edge-ha" => edge_ha::prove(options).await,
         "edge-hold" => edge_hold::prove(options).await,
+        "edge-safety" => edge_safety::prove(options).await,
         "rolling" => rolling::prove(options).await,
         "edge-speed" => edge_speed::prove(options).await,
         other => bail!("there is no proof {other:?}; `list` prints them"),
