@@ -3,18 +3,25 @@
 //! After each case the same connection, where it stays open, and another visitor ask something plain: whoever gets another's answer, or finds anything but that
 //! question at the backend, has found the case to fail.
 
+mod answers;
 mod backend;
 mod case;
 mod framing;
+mod heads;
+mod host;
 mod reader;
 mod run;
+mod slow;
 mod wire;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use model::{Epoch, Generation, InstanceName, ServiceName, TenantName};
 use routes::{GateInstance, GateProbe, GateService, GateState, GateTenant, GateTenantState, HostPattern, Record, RouteState};
+
+use tokio::task::JoinSet;
 
 use crate::Options;
 use crate::fault::wait_for;
@@ -23,7 +30,7 @@ use crate::outcome::{Outcome, say};
 use backend::Backend;
 use case::{Case, HOST};
 use reader::Reader;
-use run::{Target, fools, run};
+use run::{Target, fools, run, run_aside};
 use wire::Wire;
 
 /// Longest wait of one side for the other.
@@ -40,7 +47,13 @@ pub async fn prove(_: &Options) -> Result<Outcome> {
     let cells = BACKENDS.map(|(cell, ..)| cell);
     let fleet = Fleet::start(1, &cells).await?;
     let targets = open(&fleet).await?;
-    let themes: [(&str, Vec<Case>); 1] = [("framing", framing::cases())];
+    let themes = [("framing", framing::cases()), ("heads", heads::cases()), ("host", host::cases()), ("answers", answers::cases())];
+    let mut aside = JoinSet::new();
+    for case in slow::cases() {
+        // Not where scripts are run.
+        let target = targets[2].clone();
+        aside.spawn(async move { run_aside(&case, &target).await });
+    }
     let mut outcome = Outcome::new("edge-safety");
     let (mut cases, mut passed, mut fooled) = (0, 0, 0);
     for (theme, table) in &themes {
@@ -61,6 +74,16 @@ pub async fn prove(_: &Options) -> Result<Outcome> {
         cases += runs;
         passed += runs - failed;
     }
+    let (runs, mut failed) = (aside.len(), 0);
+    while let Some(result) = aside.join_next().await {
+        if let Err(differs) = result? {
+            failed += 1;
+            say(&format!("  slow: {differs}"));
+        }
+    }
+    say(&format!("slow: {runs} cases, {failed} failed"));
+    cases += runs;
+    passed += runs - failed;
     outcome.note("cases", cases);
     outcome.equal("passed", &passed, &cases);
     // Without this the table could be one that nobody would fail.
@@ -70,7 +93,7 @@ pub async fn prove(_: &Options) -> Result<Outcome> {
 }
 
 /// A tenant in each cell, served by a backend of its own.
-async fn open(fleet: &Fleet) -> Result<Vec<Target>> {
+async fn open(fleet: &Fleet) -> Result<Vec<Arc<Target>>> {
     let (mut targets, mut records) = (Vec::new(), Vec::new());
     for (cell, (_, tenant, host, reader)) in fleet.cells.iter().zip(BACKENDS) {
         ensure!(host.len() == HOST.len(), "{host} has another length than {HOST}");
@@ -105,7 +128,7 @@ async fn open(fleet: &Fleet) -> Result<Vec<Target>> {
             redirect: None,
             class: None,
         });
-        targets.push(Target { edge: fleet.edges[0], host, tenant, backend });
+        targets.push(Target { edge: fleet.edges[0], host, backend }.into());
     }
     let generation = fleet.publish(records)?;
     fleet.applied(generation).await?;

@@ -117,7 +117,11 @@ async fn serve(shared: &Shared, reader: Reader, stream: TcpStream) {
         if wire.unread().windows(4).any(|window| window == b"\r\n\r\n")
             && let Some((script, signals)) = shared.script().take()
         {
+            let head = wire.until(b"\r\n\r\n").await.unwrap_or_default();
+            // A visitor who waits for more than came says so itself.
             perform(&mut wire, &script, &signals.backend, &signals.visitor).await;
+            let line = String::from_utf8_lossy(&head).lines().next().unwrap_or_default().to_owned();
+            shared.seen().lines.push(line);
             let all = std::mem::take(&mut wire.all);
             shared.seen().octets.extend_from_slice(&all);
             if script.iter().any(|step| matches!(step, Step::End)) {
@@ -189,6 +193,11 @@ pub async fn perform(wire: &mut Wire, script: &[Step], mine: &Semaphore, theirs:
             }
             Step::Until(end) => {
                 if let Err(error) = wire.until(end.as_bytes()).await {
+                    return Some(format!("{error:#}"));
+                }
+            }
+            Step::See(text) => {
+                if let Err(error) = wire.see(text.as_bytes()).await {
                     return Some(format!("{error:#}"));
                 }
             }

@@ -16,8 +16,10 @@ pub enum Step {
     Flood(Vec<u8>, usize),
     /// Sends octet after octet with pauses.
     Drip(Vec<u8>, Duration),
-    /// Waits until this came.
+    /// Waits until this came, and takes it.
     Until(&'static str),
+    /// Waits until this came, and leaves it where it is.
+    See(&'static str),
     /// Tells the other side to go on.
     Signal,
     /// Waits until the other side says so.
@@ -59,6 +61,8 @@ pub struct Expect {
     pub cut: bool,
     /// The connection serves another request afterwards; otherwise it ends without another octet.
     pub open: bool,
+    /// What comes behind the last answer, to the end of the connection.
+    pub tunnel: &'static str,
     /// The answers go to HEAD.
     pub to_head: bool,
     /// Between which times the end comes.
@@ -107,6 +111,12 @@ impl Case {
         self
     }
 
+    /// Why, where the answer is not the backend's.
+    pub const fn reason(mut self, reason: &'static str) -> Self {
+        self.expect.reason = Some(reason);
+        self
+    }
+
     pub fn has(mut self, text: &'static str) -> Self {
         self.expect.has.push(text);
         self
@@ -148,6 +158,13 @@ impl Case {
         self
     }
 
+    /// After the answer nothing but this comes, to the end.
+    pub const fn tunnel(mut self, text: &'static str) -> Self {
+        self.expect.tunnel = text;
+        self.expect.open = false;
+        self
+    }
+
     pub const fn to_head(mut self) -> Self {
         self.expect.to_head = true;
         self
@@ -182,13 +199,18 @@ pub fn post(fields: &str, body: &str) -> String {
     format!("POST / HTTP/1.1\r\nHost: {HOST}\r\n{fields}\r\n{body}")
 }
 
-/// Octets for one host.
+/// Octets for one host, in small letters and in capitals.
 pub fn for_host(octets: &[u8], host: &str) -> Vec<u8> {
+    let small = replaced(octets, HOST.as_bytes(), host.as_bytes());
+    replaced(&small, HOST.to_uppercase().as_bytes(), host.to_uppercase().as_bytes())
+}
+
+fn replaced(octets: &[u8], what: &[u8], with: &[u8]) -> Vec<u8> {
     let (mut out, mut rest) = (Vec::with_capacity(octets.len()), octets);
-    while let Some(at) = rest.windows(HOST.len()).position(|window| window == HOST.as_bytes()) {
+    while let Some(at) = rest.windows(what.len()).position(|window| window == what) {
         out.extend_from_slice(&rest[..at]);
-        out.extend_from_slice(host.as_bytes());
-        rest = &rest[at + HOST.len()..];
+        out.extend_from_slice(with);
+        rest = &rest[at + what.len()..];
     }
     out.extend_from_slice(rest);
     out

@@ -7,8 +7,8 @@ use anyhow::{Context as _, Result, bail, ensure};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-/// Longest wait for anything that is expected.
-const PATIENCE: Duration = Duration::from_secs(45);
+/// Longest wait for anything that is expected, where nothing else is said.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// One end of a connection.
 pub struct Wire {
@@ -16,6 +16,8 @@ pub struct Wire {
     unread: Vec<u8>,
     /// Everything that came.
     pub all: Vec<u8>,
+    /// Longest wait for anything.
+    pub patience: Duration,
 }
 
 /// A final answer.
@@ -49,12 +51,12 @@ impl Wire {
     }
 
     pub const fn over(stream: TcpStream) -> Self {
-        Self { stream, unread: Vec::new(), all: Vec::new() }
+        Self { stream, unread: Vec::new(), all: Vec::new(), patience: PATIENCE }
     }
 
     /// Sends; `false` when the other side takes nothing more, which is often what is wanted.
     pub async fn send(&mut self, octets: &[u8]) -> bool {
-        matches!(tokio::time::timeout(PATIENCE, self.stream.write_all(octets)).await, Ok(Ok(())))
+        matches!(tokio::time::timeout(self.patience, self.stream.write_all(octets)).await, Ok(Ok(())))
     }
 
     /// Ends this direction.
@@ -76,7 +78,7 @@ impl Wire {
     /// Reads more; `false` at the end, however it came.
     pub async fn more(&mut self) -> Result<bool> {
         let mut part = [0; 16 * 1024];
-        let read = tokio::time::timeout(PATIENCE, self.stream.read(&mut part)).await;
+        let read = tokio::time::timeout(self.patience, self.stream.read(&mut part)).await;
         let count = read.context("nothing came, and no end")?.unwrap_or(0);
         self.unread.extend_from_slice(&part[..count]);
         self.all.extend_from_slice(&part[..count]);
@@ -93,6 +95,14 @@ impl Wire {
                 bail!("the connection ended before {:?}; left over: {:?}", show(end), show(&self.unread));
             }
         }
+    }
+
+    /// Waits until this came, and takes nothing.
+    pub async fn see(&mut self, text: &[u8]) -> Result<()> {
+        while !self.all.windows(text.len()).any(|window| window == text) {
+            ensure!(self.more().await?, "the connection ended before {:?} came; there came {:?}", show(text), show(&self.all));
+        }
+        Ok(())
     }
 
     /// Reads to the end of the connection.
