@@ -28,7 +28,7 @@ use crate::fault::wait_for;
 use crate::fleet::Fleet;
 use crate::outcome::{Outcome, say};
 use backend::Backend;
-use case::{Case, HOST};
+use case::HOST;
 use reader::Reader;
 use run::{Target, fools, run, run_aside};
 use wire::Wire;
@@ -94,7 +94,7 @@ pub async fn prove(_: &Options) -> Result<Outcome> {
 
 /// A tenant in each cell, served by a backend of its own.
 async fn open(fleet: &Fleet) -> Result<Vec<Arc<Target>>> {
-    let (mut targets, mut records) = (Vec::new(), Vec::new());
+    let (mut targets, mut records) = (Vec::<Arc<Target>>::new(), Vec::new());
     for (cell, (_, tenant, host, reader)) in fleet.cells.iter().zip(BACKENDS) {
         ensure!(host.len() == HOST.len(), "{host} has another length than {HOST}");
         let backend = Backend::start(reader).await?;

@@ -65,6 +65,10 @@ impl Shared {
         self.script.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn next_script(&self) -> Option<(Vec<Step>, Arc<Signals>)> {
+        self.script().take()
+    }
+
     fn connections(&self) -> MutexGuard<'_, CancellationToken> {
         self.connections.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -114,9 +118,8 @@ async fn serve(shared: &Shared, reader: Reader, stream: TcpStream) {
     loop {
         let waiting = wire.unread().len();
         // A script begins at the end of a head, so that it can answer before the body.
-        if wire.unread().windows(4).any(|window| window == b"\r\n\r\n")
-            && let Some((script, signals)) = shared.script().take()
-        {
+        let script = if wire.unread().windows(4).any(|window| window == b"\r\n\r\n") { shared.next_script() } else { None };
+        if let Some((script, signals)) = script {
             let head = wire.until(b"\r\n\r\n").await.unwrap_or_default();
             // A visitor who waits for more than came says so itself.
             perform(&mut wire, &script, &signals.backend, &signals.visitor).await;
