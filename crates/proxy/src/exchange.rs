@@ -32,6 +32,8 @@ const MOST_DECISIONS: u32 = 20;
 const MOST_RESENT: u32 = 2;
 /// How long an answer is still waited for after the upstream stopped reading.
 const LAST_WORD: Duration = Duration::from_secs(2);
+/// Most answers before the answer.
+const MOST_INTERIM: u32 = 32;
 /// Passes of a body after which other connections have a turn.
 const TURN: u32 = 16;
 /// Longest part of a body that is copied behind a head, which is then sent with one plain call.
@@ -288,7 +290,7 @@ impl<D: Decide, S: Stream> Connection<'_, D, S> {
             let mut sending = pin!(upload.send(visitor, buffer, &link.stream, up_out, patience, times, up));
             let mut sent = None;
             let mut deadline = tokio::time::Instant::now() + times.answer;
-            let mut begun = false;
+            let mut interim = 0;
             // Until the head of the final answer is there.
             loop {
                 let got = {
@@ -321,7 +323,11 @@ impl<D: Decide, S: Stream> Connection<'_, D, S> {
                 let page = |reason| Attempt::Out(Outcome::Page { page: Page::of(reason), body_read });
                 match got {
                     Ok(()) if matches!(answer.status(), 100 | 102..=199) => {
-                        begun = true;
+                        // Whoever sends them without end would keep everything else here from being looked at.
+                        interim += 1;
+                        if interim > MOST_INTERIM {
+                            return page(Reason::UpstreamMalformed);
+                        }
                         if head.minor() == 1 {
                             out.clear();
                             write::interim(out, answer, faces);
@@ -331,7 +337,7 @@ impl<D: Decide, S: Stream> Connection<'_, D, S> {
                         }
                     }
                     Ok(()) => break,
-                    Err(HeadError::Closed) if begun => return page(Reason::UpstreamClosed),
+                    Err(HeadError::Closed) if interim > 0 => return page(Reason::UpstreamClosed),
                     Err(HeadError::Closed) => return Attempt::Unanswered { whole: body_read },
                     Err(HeadError::Cut) => return page(Reason::UpstreamClosed),
                     Err(HeadError::Malformed) => return page(Reason::UpstreamMalformed),

@@ -359,6 +359,31 @@ async fn octets_nobody_asked_for_end_an_upstream_connection() {
 }
 
 #[tokio::test]
+async fn an_answer_nobody_asked_for_is_not_the_next_ones() {
+    let (told, sent) = (Arc::new(tokio::sync::Semaphore::new(0)), Arc::new(tokio::sync::Semaphore::new(0)));
+    let (tell, wait) = (told.clone(), sent.clone());
+    let backend = Backend::start(move |mut connection, _| {
+        let (told, sent) = (told.clone(), sent.clone());
+        async move {
+            while connection.request().await.is_some() {
+                connection.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+                told.acquire().await.unwrap().forget();
+                connection.send("HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison").await;
+                sent.add_permits(1);
+            }
+        }
+    })
+    .await;
+    let relay = Relay::start(&[backend.address]);
+    let mut client = relay.connect().await;
+    for round in 0..20 {
+        assert_eq!(client.get("/").await.unwrap().1, "ok", "round {round}");
+        tell.add_permits(1);
+        wait.acquire().await.unwrap().forget();
+    }
+}
+
+#[tokio::test]
 async fn malformed_answers_are_a_502() {
     let answers = [
         "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",

@@ -12,7 +12,8 @@
 //! 6. Expect is exactly `100-continue` (else 417);
 //! 7. no name imitates a field of this page by other punctuation (`Content_Length`): such fields are dropped, as servers behind us may read them as one.
 //!
-//! A request without both has no body. An upgrade is passed on only for a request without body, in version 1.1.
+//! A request without both has no body. An upgrade is passed on only for a request without body, in version 1.1, and never to another version of HTTP (`h2c`) or to
+//! TLS: requests in such a tunnel would be judged by nobody.
 //!
 //! **Answers** are refused (502) unless
 //! 1. the version is 1.0 or 1.1; 101 comes only where an upgrade was asked for;
@@ -78,7 +79,7 @@ pub(crate) fn request(head: &RequestHead) -> Result<RequestFraming, Reason> {
     if matches!(head.method(), "CONNECT" | "TRACE") {
         return Err(Reason::MethodRefused);
     }
-    let (mut length, mut chunked, mut upgrade_named, mut expects) = (None, false, false, false);
+    let (mut length, mut chunked, mut upgrade_named, mut hides, mut expects) = (None, false, false, false, false);
     let mut connection = ConnectionTokens::default();
     for (name, value) in head.fields() {
         if eq(name, b"content-length") {
@@ -95,6 +96,7 @@ pub(crate) fn request(head: &RequestHead) -> Result<RequestFraming, Reason> {
             connection.read(value);
         } else if eq(name, b"upgrade") {
             upgrade_named = true;
+            hides |= tokens(value).any(hides_requests);
         } else if eq(name, b"expect") {
             if !eq(value, b"100-continue") {
                 return Err(Reason::ExpectationRefused);
@@ -112,7 +114,7 @@ pub(crate) fn request(head: &RequestHead) -> Result<RequestFraming, Reason> {
     };
     let bodiless = matches!(body, BodyIn::Empty);
     Ok(RequestFraming {
-        upgrade: upgrade_named && connection.upgrade && bodiless && head.minor() == 1,
+        upgrade: upgrade_named && !hides && connection.upgrade && bodiless && head.minor() == 1,
         expects: expects && !bodiless,
         close: connection.close || head.minor() == 0,
         lists: connection.others,
@@ -159,6 +161,12 @@ pub(crate) fn response(head: &ResponseHead, to_head: bool, upgrade: bool) -> Res
 /// Whether a name or value is this word, in any case. `word` is in lower case.
 pub(crate) fn eq(text: &[u8], word: &[u8]) -> bool {
     text.eq_ignore_ascii_case(word)
+}
+
+/// Whether a protocol carries requests that the relay would not see.
+fn hides_requests(protocol: &[u8]) -> bool {
+    let begins = |with: &[u8]| protocol.get(..with.len()).is_some_and(|start| eq(start, with));
+    begins(b"h2") || begins(b"http") || begins(b"tls")
 }
 
 /// 1 to 18 digits and nothing else.

@@ -1,6 +1,7 @@
 //! Heads of requests and answers, read once into a buffer of their own that is used again for the next.
 
 use std::mem::MaybeUninit;
+use std::net::Ipv6Addr;
 use std::ops::Range;
 
 use super::framing;
@@ -101,7 +102,8 @@ impl RequestHead {
             Err(_) => return Err(Reason::MalformedHead),
         }
         let (Some(method), Some(target), Some(minor)) = (parsed.method, parsed.path, parsed.version) else { return Err(Reason::MalformedHead) };
-        if !target.bytes().all(|b| b.is_ascii_graphic()) {
+        // A fragment is not for servers; those that get one cut it off or do not.
+        if !target.bytes().all(|b| b.is_ascii_graphic() && b != b'#') {
             return Err(Reason::MalformedHead);
         }
         self.minor = minor;
@@ -231,8 +233,14 @@ fn canonical(value: &[u8]) -> Option<&str> {
         }
         None => text.split_at(text.find(':').unwrap_or(text.len())),
     };
-    let port_fits = port.is_empty() || (port.len() <= 6 && port.starts_with(':') && port[1..].bytes().all(|b| b.is_ascii_digit()));
-    let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_') || (text.starts_with('[') && matches!(b, b'[' | b']' | b':'));
+    // Five digits at most, so that zeros before a port do not make it another one to anybody.
+    let number = port.strip_prefix(':').unwrap_or_default();
+    let is_number = number.len() <= 5 && number.bytes().all(|b| b.is_ascii_digit()) && (number.is_empty() || number.parse::<u16>().is_ok());
+    let port_fits = port.is_empty() || (port.starts_with(':') && is_number);
+    if let Some(address) = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        return (port_fits && address.parse::<Ipv6Addr>().is_ok()).then_some(host);
+    }
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
     let host = host.strip_suffix('.').unwrap_or(host);
     (port_fits && !host.is_empty() && host.len() <= 253 && host.bytes().all(allowed)).then_some(host)
 }

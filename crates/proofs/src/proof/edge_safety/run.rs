@@ -1,7 +1,6 @@
 //! Runs a case against a backend, and says what differs from what is expected.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
@@ -21,15 +20,17 @@ pub struct Target {
 }
 
 /// What the visitor got.
+#[derive(Default)]
 struct Got {
     answers: Vec<Answer>,
+    /// Without the answer to the plain question behind the case.
     octets: Vec<u8>,
 }
 
 /// Runs one; what differs, with everything that went over both connections.
 pub async fn run(case: &Case, target: &Target) -> Result<(), String> {
     target.backend.take();
-    let mut got = Got { answers: Vec::new(), octets: Vec::new() };
+    let mut got = Got::default();
     let began = Instant::now();
     let mut differs = tell(case, target, &mut got).await.and_then(|()| in_time(&case.expect, began));
     target.backend.perform(None);
@@ -61,7 +62,7 @@ fn report(case: &Case, target: &Target, differs: &anyhow::Error, got: &Got, seen
 
 /// Runs one that takes long, beside others: what the backend finds meanwhile is not looked at.
 pub async fn run_aside(case: &Case, target: &Target) -> Result<(), String> {
-    let mut got = Got { answers: Vec::new(), octets: Vec::new() };
+    let mut got = Got::default();
     let began = Instant::now();
     let told = tell(case, target, &mut got).await;
     let differs = told.and_then(|()| in_time(&case.expect, began)).and_then(|()| judge(&case.expect, false, &got, &Seen::default()));
@@ -86,12 +87,18 @@ async fn tell(case: &Case, target: &Target, got: &mut Got) -> Result<()> {
     if let Some((_, most)) = case.expect.within {
         wire.patience = wire.patience.max(most);
     }
-    let result = speak(case, target, &mut wire, &signals, &mut got.answers).await;
-    got.octets = std::mem::take(&mut wire.all);
+    let mut result = speak(case, target, &mut wire, &signals, &mut got.answers).await;
+    got.octets.clone_from(&wire.all);
+    if result.is_ok() && case.expect.open {
+        result = goes_on(&mut wire, target).await;
+        if result.is_err() {
+            got.octets.clone_from(&wire.all);
+        }
+    }
     result
 }
 
-async fn speak(case: &Case, target: &Target, wire: &mut Wire, signals: &Arc<Signals>, answers: &mut Vec<Answer>) -> Result<()> {
+async fn speak(case: &Case, target: &Target, wire: &mut Wire, signals: &Signals, answers: &mut Vec<Answer>) -> Result<()> {
     let expect = &case.expect;
     if let Some(problem) = perform(wire, &located(&case.says, target.host), &signals.visitor, &signals.backend).await {
         bail!("{problem}");
@@ -110,16 +117,20 @@ async fn speak(case: &Case, target: &Target, wire: &mut Wire, signals: &Arc<Sign
         "the last answer is {}",
         if expect.cut { "whole to the visitor, though something is missing" } else { "cut" }
     );
-    if expect.open {
-        let seen = target.backend.take();
-        let line = canary(wire, target).await?;
-        let later = target.backend.take();
-        ensure!(later.lines == [line], "the next request on the same connection was found as {:?}", later.lines);
-        target.backend.put_back(seen);
-    } else {
+    if !expect.open {
         let rest = wire.rest().await?;
         ensure!(rest == expect.tunnel.as_bytes(), "the connection goes on with {}", show(&rest));
     }
+    Ok(())
+}
+
+/// Whether the connection serves one more request, and nothing besides.
+async fn goes_on(wire: &mut Wire, target: &Target) -> Result<()> {
+    let seen = target.backend.take();
+    let line = canary(wire, target).await?;
+    let later = target.backend.take();
+    ensure!(later.lines == [line], "the next request on the same connection was found as {:?}", later.lines);
+    target.backend.put_back(seen);
     Ok(())
 }
 

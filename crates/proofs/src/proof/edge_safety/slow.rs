@@ -28,7 +28,7 @@ pub fn cases() -> Vec<Case> {
         Case::of("a trailer without end", vec![send(&post("Transfer-Encoding: chunked\r\n", "4\r\nhalf\r\n0\r\nX: "))])
             .refused(408, "BodyTimeout")
             .within(29, 36),
-        Case::of("not an octet", vec![]).within(73, 82),
+        Case::of("not an octet", vec![]).within(9, 82),
         Case::of("an empty line and nothing else", vec![send("\r\n")]).within(9, 82),
         Case::of("nothing after a request", vec![send(&get(""))]).served("GET / HTTP/1.1").closes().within(73, 82),
         Case::of(
