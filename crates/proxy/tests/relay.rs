@@ -384,6 +384,27 @@ async fn an_answer_nobody_asked_for_is_not_the_next_ones() {
 }
 
 #[tokio::test]
+async fn interim_answers_have_an_end() {
+    for (count, wanted) in [(32, 200), (33, 502)] {
+        let backend = Backend::start(move |mut connection, _| async move {
+            while connection.request().await.is_some() {
+                connection.send(&"HTTP/1.1 102 Processing\r\n\r\n".repeat(count)).await;
+                connection.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+            }
+        })
+        .await;
+        let relay = Relay::start(&[backend.address]);
+        let mut client = relay.connect().await;
+        client.send("POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 0\r\n\r\n").await;
+        let mut head = client.until("\r\n\r\n").await.unwrap();
+        while status(&head) == 102 {
+            head = client.until("\r\n\r\n").await.unwrap();
+        }
+        assert_eq!(status(&head), wanted, "{count} interim answers");
+    }
+}
+
+#[tokio::test]
 async fn malformed_answers_are_a_502() {
     let answers = [
         "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",

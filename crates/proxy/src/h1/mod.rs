@@ -8,4 +8,6 @@ pub(crate) mod head;
 pub(crate) mod write;
 
 #[cfg(test)]
+mod mutations;
+#[cfg(test)]
 mod tests;

@@ -85,6 +85,55 @@ fn hosts_are_read_in_one_form() {
 }
 
 #[test]
+fn hosts_that_are_none() {
+    let parse = |value: &str| RequestHead::default().parse(format!("GET / HTTP/1.1\r\nHost: {value}\r\n\r\n").as_bytes());
+    for value in [
+        "a:65536",
+        "a:99999",
+        "a:000080",
+        "a:+80",
+        "[]",
+        "[]:80",
+        "[a]",
+        "[:::]",
+        "[v1.a]",
+        "[127.0.0.1]",
+        "[::1%25eth0]",
+        "[::1]]",
+        "[[::1]]",
+        "[::1].",
+        ".",
+    ] {
+        assert_eq!(parse(value), Err(Reason::BadHost), "{value}");
+    }
+    for value in ["a:", "a:0", "a:65535", "a.:80", "[::]", "[::ffff:127.0.0.1]:80"] {
+        assert_eq!(parse(value), Ok(()), "{value}");
+    }
+}
+
+#[test]
+fn targets_have_no_fragment() {
+    for target in ["/a#b", "/#", "http://a/#b"] {
+        assert_eq!(
+            RequestHead::default().parse(format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes()),
+            Err(Reason::MalformedHead),
+            "{target}"
+        );
+    }
+}
+
+#[test]
+fn no_upgrade_hides_requests() {
+    for (protocol, passes) in
+        [("websocket", true), ("WebSocket", true), ("h2c", false), ("H2C", false), ("websocket, h2c", false), ("HTTP/2.0", false), ("TLS/1.2", false)]
+    {
+        let mut head = RequestHead::default();
+        head.parse(format!("GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: {protocol}\r\n\r\n").as_bytes()).unwrap();
+        assert_eq!(framing::request(&head).unwrap().upgrade, passes, "{protocol}");
+    }
+}
+
+#[test]
 fn heads_have_bounds() {
     let many: String = (0..101).map(|n| format!("X-{n}: 1\r\n")).collect();
     let mut head = RequestHead::default();

@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use anyhow::Result;
 use tokio::net::{TcpListener, TcpStream};
@@ -14,6 +15,9 @@ use super::wire::Wire;
 
 /// Most octets kept of one case.
 const MOST: usize = 4 * 1024 * 1024;
+
+/// Longer than anything that stands before it: who is waited for is the edge's matter.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What a backend found since it was last asked.
 #[derive(Debug, Clone, Default)]
@@ -115,18 +119,19 @@ impl Backend {
 
 async fn serve(shared: &Shared, reader: Reader, stream: TcpStream) {
     let mut wire = Wire::over(stream);
+    wire.patience = PATIENCE;
     loop {
         let waiting = wire.unread().len();
         // A script begins at the end of a head, so that it can answer before the body.
         let script = if wire.unread().windows(4).any(|window| window == b"\r\n\r\n") { shared.next_script() } else { None };
         if let Some((script, signals)) = script {
             let head = wire.until(b"\r\n\r\n").await.unwrap_or_default();
+            let line = String::from_utf8_lossy(&head).lines().next().unwrap_or_default().to_owned();
+            // Before anything is answered: what is looked at after the answer must be there.
+            note(shared, line, Vec::new(), &head);
             // A visitor who waits for more than came says so itself.
             perform(&mut wire, &script, &signals.backend, &signals.visitor).await;
-            let line = String::from_utf8_lossy(&head).lines().next().unwrap_or_default().to_owned();
-            shared.seen().lines.push(line);
-            let all = std::mem::take(&mut wire.all);
-            shared.seen().octets.extend_from_slice(&all);
+            wire.all.clear();
             if script.iter().any(|step| matches!(step, Step::End)) {
                 return;
             }
