@@ -149,17 +149,17 @@ fn bodiless() -> Vec<Case> {
     vec![
         Case::new("HEAD with a length", head())
             .answered(vec![send("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n")], 200)
-            .to_head()
+            .for_head()
             .told("content-length: 5\r\n"),
-        Case::new("HEAD with chunks", head()).answered(vec![send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")], 200).to_head(),
-        Case::new("HEAD without either", head()).answered(vec![send("HTTP/1.1 200 OK\r\n\r\n")], 200).to_head(),
+        Case::new("HEAD with chunks", head()).answered(vec![send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")], 200).for_head(),
+        Case::new("HEAD without either", head()).answered(vec![send("HTTP/1.1 200 OK\r\n\r\n")], 200).for_head(),
         Case::new("HEAD with a body", head())
             .answered(vec![send("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nforbidden")], 200)
-            .to_head()
+            .for_head()
             .untold("forbidden"),
         Case::new("HEAD with a body that is an answer", head())
             .answered(vec![send(&format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{OK}", OK.len()))], 200)
-            .to_head(),
+            .for_head(),
         without("204", "HTTP/1.1 204 No Content\r\n\r\n", 204).untold("content-length"),
         without("204 with a length", "HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n", 204).untold("content-length"),
         without("204 with a body", "HTTP/1.1 204 No Content\r\nContent-Length: 9\r\n\r\nforbidden", 204).untold("forbidden"),

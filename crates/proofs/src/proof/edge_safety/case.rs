@@ -165,7 +165,7 @@ impl Case {
         self
     }
 
-    pub const fn to_head(mut self) -> Self {
+    pub const fn for_head(mut self) -> Self {
         self.expect.to_head = true;
         self
     }
