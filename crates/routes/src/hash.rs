@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{CellEndpoint, Record};
+use crate::{CellEndpoint, RecordRef};
 
 /// Hash of a whole table; written as 32 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
@@ -73,18 +73,19 @@ impl Canonical {
 }
 
 /// Hash of one record.
-pub(crate) fn record(record: &Record) -> u128 {
-    let mut form = Canonical::new("record-1")
-        .field(record.host.to_string().as_bytes())
-        .field(record.tenant.as_str().as_bytes())
-        .field(record.cell.as_str().as_bytes())
+pub(crate) fn record(record: RecordRef<'_>) -> u128 {
+    let mut form = Canonical::new("record-2")
+        .field(if record.host.wildcard { b"*" } else { b"" })
+        .field(record.host.domain.as_bytes())
+        .field(record.tenant.as_bytes())
+        .field(record.cell.as_bytes())
         .number(record.epoch.0)
         .number(record.state as u64);
     form = match &record.redirect {
-        Some(redirect) => form.field(redirect.to.as_str().as_bytes()).number(u64::from(redirect.permanent)),
+        Some(redirect) => form.field(redirect.to.as_bytes()).number(u64::from(redirect.status.code())),
         None => form.number(2),
     };
-    form.field(record.class.as_deref().unwrap_or("").as_bytes()).finish()
+    form.field(record.class.unwrap_or("").as_bytes()).finish()
 }
 
 /// Hash of one cell's endpoint. The key itself takes part only through BLAKE3.

@@ -1,0 +1,360 @@
+//! The hosts of a table: a tree by hash whose leaves are packed, shared between versions.
+//!
+//! A change copies the branches on the way to one leaf and that leaf, never more, so a version costs nothing to keep: readers, the feed, the disk and the audit
+//! each look at one of their own. Leaves hold 32 to 384 hosts in three allocations; the hash only steers, equality is by name. The hash is fixed, of good
+//! quality and nowhere stored: names that collide on purpose make the tree deeper by a level or two, no more.
+
+use std::hash::{DefaultHasher, Hasher as _};
+use std::sync::Arc;
+
+use crate::view::{HostRef, RedirectRef};
+use crate::{RecordRef, RedirectStatus, Route};
+
+/// Children of a branch.
+const FAN: usize = 16;
+const BITS: u32 = 4;
+/// Most hosts of a leaf above the deepest level.
+const MOST: usize = 384;
+/// The upper half of a hash steers, the lower half sorts a leaf.
+const DEEPEST: u32 = 32 / BITS;
+
+const WILDCARD: u8 = 1;
+/// The record is known but bad: nobody is served.
+const UNSERVED: u8 = 0x10;
+
+/// All hosts.
+#[derive(Debug, Clone)]
+pub(crate) struct Tree {
+    root: Arc<Node>,
+    exact: usize,
+    wildcards: usize,
+}
+
+#[derive(Debug, Clone)]
+enum Node {
+    Branch([Arc<Node>; FAN]),
+    Leaf(Leaf),
+}
+
+/// Hosts in the order of the lower half of their hashes.
+#[derive(Debug, Clone, Default)]
+struct Leaf {
+    hashes: Box<[u32]>,
+    entries: Box<[Entry]>,
+    text: Box<str>,
+}
+
+#[derive(Debug, Clone)]
+struct Entry {
+    route: Route,
+    start: u32,
+    host: u8,
+    to: u8,
+    kind: u8,
+}
+
+/// One host with all that is known of it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Item<'a> {
+    pub route: &'a Route,
+    pub domain: &'a str,
+    pub to: &'a str,
+    kind: u8,
+}
+
+/// What a bulk build begins with; texts lie in one string.
+#[derive(Debug)]
+pub(crate) struct Row {
+    pub hash: u64,
+    pub route: Route,
+    pub start: usize,
+    pub host: u8,
+    pub to: u8,
+    pub kind: u8,
+}
+
+impl Row {
+    pub(crate) fn item<'a>(&'a self, text: &'a str) -> Item<'a> {
+        let end = self.start + usize::from(self.host);
+        Item { route: &self.route, domain: &text[self.start..end], to: &text[end..end + usize::from(self.to)], kind: self.kind }
+    }
+}
+
+/// Hash by which a host is found.
+pub(crate) fn hash(host: HostRef<'_>) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write_u8(u8::from(host.wildcard));
+    hasher.write(host.domain.as_bytes());
+    hasher.finish()
+}
+
+/// The lower half.
+#[expect(clippy::cast_possible_truncation, reason = "the lower half is meant")]
+const fn low(hash: u64) -> u32 {
+    hash as u32
+}
+
+const fn nibble(hash: u64, depth: u32) -> usize {
+    (hash >> (64 - BITS * (depth + 1))) as usize & (FAN - 1)
+}
+
+/// How a record is kept: wildcard, status of the redirect, unserved.
+pub(crate) fn kind(record: RecordRef<'_>, unserved: bool) -> u8 {
+    let status = record.redirect.map_or(0, |redirect| redirect.status as u8);
+    u8::from(record.host.wildcard) * WILDCARD | status << 1 | if unserved { UNSERVED } else { 0 }
+}
+
+/// Whether a number is one that [`kind`] gives.
+pub(crate) const fn is_kind(kind: u8, has_target: bool) -> bool {
+    kind & !(WILDCARD | UNSERVED | 0x0e) == 0 && (kind >> 1 & 7 <= 4) && (kind >> 1 & 7 != 0) == has_target
+}
+
+impl<'a> Item<'a> {
+    pub(crate) const fn new(route: &'a Route, record: RecordRef<'a>, kind: u8) -> Self {
+        let to = match record.redirect {
+            Some(redirect) => redirect.to,
+            None => "",
+        };
+        Self { route, domain: record.host.domain, to, kind }
+    }
+
+    pub(crate) const fn kind(&self) -> u8 {
+        self.kind
+    }
+
+    pub(crate) const fn host(&self) -> HostRef<'a> {
+        HostRef { wildcard: self.kind & WILDCARD != 0, domain: self.domain }
+    }
+
+    pub(crate) const fn is_served(&self) -> bool {
+        self.kind & UNSERVED == 0 && self.route.is_signed()
+    }
+
+    pub(crate) fn redirect(&self) -> Option<RedirectRef<'a>> {
+        let status = match self.kind >> 1 & 7 {
+            1 => RedirectStatus::Moved,
+            2 => RedirectStatus::Found,
+            3 => RedirectStatus::Temporary,
+            4 => RedirectStatus::Permanent,
+            _ => return None,
+        };
+        Some(RedirectRef { to: self.to, status })
+    }
+
+    /// The record that this was made from.
+    pub(crate) fn record(&self) -> RecordRef<'a> {
+        RecordRef {
+            host: self.host(),
+            tenant: self.route.tenant(),
+            cell: self.route.cell(),
+            epoch: self.route.epoch(),
+            state: self.route.state(),
+            redirect: self.redirect(),
+            class: self.route.class(),
+        }
+    }
+}
+
+impl Default for Tree {
+    fn default() -> Self {
+        Self { root: Arc::new(Node::Leaf(Leaf::default())), exact: 0, wildcards: 0 }
+    }
+}
+
+impl Tree {
+    /// Builds from rows in the order of their hashes, each host once.
+    pub(crate) fn build(rows: &[Row], text: &str) -> Self {
+        let wildcards = rows.iter().filter(|row| row.kind & WILDCARD != 0).count();
+        Self { root: Arc::new(build(rows, text, 0)), exact: rows.len() - wildcards, wildcards }
+    }
+
+    pub(crate) const fn len(&self) -> usize {
+        self.exact + self.wildcards
+    }
+
+    pub(crate) const fn has_wildcards(&self) -> bool {
+        self.wildcards > 0
+    }
+
+    pub(crate) fn get(&self, host: HostRef<'_>) -> Option<Item<'_>> {
+        let hash = hash(host);
+        let mut node = &*self.root;
+        let mut depth = 0;
+        loop {
+            match node {
+                Node::Branch(children) => {
+                    node = &children[nibble(hash, depth)];
+                    depth += 1;
+                }
+                Node::Leaf(leaf) => return leaf.find(low(hash), host).map(|at| leaf.item(at)),
+            }
+        }
+    }
+
+    pub(crate) fn put(&mut self, item: Item<'_>) {
+        let hash = hash(item.host());
+        if !put(&mut self.root, 0, hash, item) {
+            *self.count(item.host()) += 1;
+        }
+    }
+
+    pub(crate) fn remove(&mut self, host: HostRef<'_>) {
+        if self.get(host).is_some() {
+            remove(&mut self.root, 0, hash(host), host);
+            *self.count(host) -= 1;
+        }
+    }
+
+    const fn count(&mut self, host: HostRef<'_>) -> &mut usize {
+        if host.wildcard { &mut self.wildcards } else { &mut self.exact }
+    }
+
+    /// Everything, leaf by leaf.
+    pub(crate) fn leaves(&self) -> impl Iterator<Item = impl Iterator<Item = Item<'_>>> {
+        let mut waiting = vec![&*self.root];
+        std::iter::from_fn(move || {
+            loop {
+                match waiting.pop()? {
+                    Node::Branch(children) => waiting.extend(children.iter().rev().map(|child| &**child)),
+                    Node::Leaf(leaf) => return Some((0..leaf.entries.len()).map(move |at| leaf.item(at))),
+                }
+            }
+        })
+    }
+
+    /// Everything, in the order of hashes.
+    pub(crate) fn items(&self) -> impl Iterator<Item = Item<'_>> {
+        self.leaves().flatten()
+    }
+
+    /// Gives routes anew where `new` says so.
+    pub(crate) fn map_routes(&mut self, new: &mut impl FnMut(&Item<'_>) -> Option<Route>) {
+        map_routes(&mut self.root, new);
+    }
+}
+
+fn build(rows: &[Row], text: &str, depth: u32) -> Node {
+    if rows.len() <= MOST || depth == DEEPEST {
+        let mut items: Vec<_> = rows.iter().map(|row| (low(row.hash), row.item(text))).collect();
+        items.sort_by_key(|(hash, _)| *hash);
+        return Node::Leaf(Leaf::build(&items));
+    }
+    let mut rest = rows;
+    Node::Branch(std::array::from_fn(|child| {
+        let (these, others) = rest.split_at(rest.partition_point(|row| nibble(row.hash, depth) <= child));
+        rest = others;
+        Arc::new(build(these, text, depth + 1))
+    }))
+}
+
+/// Whether it replaced one.
+fn put(node: &mut Arc<Node>, depth: u32, hash: u64, item: Item<'_>) -> bool {
+    if let Node::Leaf(leaf) = &**node {
+        let at = leaf.find(low(hash), item.host());
+        let mut items = leaf.items();
+        match at {
+            Some(at) => items[at].1 = item,
+            None => items.insert(leaf.hashes.partition_point(|&have| have < low(hash)), (low(hash), item)),
+        }
+        let new = if items.len() > MOST && depth < DEEPEST { split(&items, depth) } else { Node::Leaf(Leaf::build(&items)) };
+        *node = Arc::new(new);
+        return at.is_some();
+    }
+    match Arc::make_mut(node) {
+        Node::Branch(children) => put(&mut children[nibble(hash, depth)], depth + 1, hash, item),
+        Node::Leaf(_) => false,
+    }
+}
+
+/// A leaf that grew too large becomes a branch of small ones.
+fn split(items: &[(u32, Item<'_>)], depth: u32) -> Node {
+    let mut children: [Vec<(u32, Item<'_>)>; FAN] = std::array::from_fn(|_| Vec::new());
+    for (low, item) in items {
+        children[nibble(hash(item.host()), depth)].push((*low, *item));
+    }
+    Node::Branch(children.map(|items| Arc::new(Node::Leaf(Leaf::build(&items)))))
+}
+
+fn remove(node: &mut Arc<Node>, depth: u32, hash: u64, host: HostRef<'_>) {
+    if let Node::Leaf(leaf) = &**node {
+        if let Some(at) = leaf.find(low(hash), host) {
+            let mut items = leaf.items();
+            items.remove(at);
+            *node = Arc::new(Node::Leaf(Leaf::build(&items)));
+        }
+        return;
+    }
+    if let Node::Branch(children) = Arc::make_mut(node) {
+        remove(&mut children[nibble(hash, depth)], depth + 1, hash, host);
+    }
+}
+
+fn map_routes(node: &mut Arc<Node>, new: &mut impl FnMut(&Item<'_>) -> Option<Route>) {
+    if let Node::Leaf(leaf) = &**node {
+        let routes: Vec<_> = (0..leaf.entries.len()).map(|at| new(&leaf.item(at))).collect();
+        if routes.iter().any(Option::is_some) {
+            let mut leaf = leaf.clone();
+            for (entry, route) in leaf.entries.iter_mut().zip(routes) {
+                if let Some(route) = route {
+                    entry.route = route;
+                }
+            }
+            *node = Arc::new(Node::Leaf(leaf));
+        }
+        return;
+    }
+    if let Node::Branch(children) = Arc::make_mut(node) {
+        for child in children {
+            map_routes(child, new);
+        }
+    }
+}
+
+impl Leaf {
+    /// From items in the order of their lower halves.
+    fn build(items: &[(u32, Item<'_>)]) -> Self {
+        let mut text = String::with_capacity(items.iter().map(|(_, item)| item.domain.len() + item.to.len()).sum());
+        let entries = items.iter().map(|(_, item)| {
+            let start = text.len();
+            text.push_str(item.domain);
+            text.push_str(item.to);
+            // A domain has at most 253 octets; a leaf of the deepest level would need eight million hosts of one hash to pass four gigabytes.
+            #[expect(clippy::cast_possible_truncation, reason = "see above")]
+            Entry { route: item.route.clone(), start: start as u32, host: item.domain.len() as u8, to: item.to.len() as u8, kind: item.kind }
+        });
+        let entries: Box<[Entry]> = entries.collect();
+        Self { hashes: items.iter().map(|(hash, _)| *hash).collect(), entries, text: text.into_boxed_str() }
+    }
+
+    fn item(&self, at: usize) -> Item<'_> {
+        let entry = &self.entries[at];
+        let (start, end) = (entry.start as usize, entry.start as usize + usize::from(entry.host));
+        Item { route: &entry.route, domain: &self.text[start..end], to: &self.text[end..end + usize::from(entry.to)], kind: entry.kind }
+    }
+
+    fn items(&self) -> Vec<(u32, Item<'_>)> {
+        let mut items = Vec::with_capacity(self.entries.len() + 1);
+        items.extend((0..self.entries.len()).map(|at| (self.hashes[at], self.item(at))));
+        items
+    }
+
+    /// Hashes are spread evenly, so the place is guessed from the hash and found a few steps beside.
+    fn find(&self, hash: u32, host: HostRef<'_>) -> Option<usize> {
+        let count = self.hashes.len();
+        #[expect(clippy::cast_possible_truncation, reason = "less than the count")]
+        let mut at = (u64::from(hash) * count as u64 >> 32) as usize;
+        while at > 0 && self.hashes[at - 1] >= hash {
+            at -= 1;
+        }
+        while at < count && self.hashes[at] < hash {
+            at += 1;
+        }
+        while at < count && self.hashes[at] == hash {
+            if self.item(at).host() == host {
+                return Some(at);
+            }
+            at += 1;
+        }
+        None
+    }
+}
