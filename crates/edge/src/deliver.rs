@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use proxy::{Action, Decide, Forward, Judgement, Labels, Page, Reason, Request, ResponseHead};
-use routes::{REFUSAL_HEADER, Redirect, Refusal, Route, RouteState, TENANT_HEADER};
+use routes::{REFUSAL_HEADER, Refusal, Route, RouteState, TENANT_HEADER};
 use tokio::time::Instant;
 
-use crate::table::{Lookup, Routes};
+use crate::table::{Elsewhere, Lookup, Routes};
 
 /// Longest time for which a request waits for its tenant, however often it was refused.
 const HOLD: Duration = Duration::from_secs(10);
@@ -29,7 +29,7 @@ pub(crate) struct Deliver {
 /// What is remembered of one request.
 #[derive(Debug, Default)]
 pub(crate) struct Ticket {
-    route: Option<Arc<Route>>,
+    route: Option<Route>,
     refusal: Option<Refusal>,
     deadline: Option<Instant>,
     disbeliefs: u32,
@@ -80,23 +80,24 @@ impl Decide for Deliver {
             // Routes are looked up after the subscription, so no change is missed between.
             let (route, group) = match self.routes.lookup(request.head.host()) {
                 Lookup::Found(route, group) => (route, group),
+                Lookup::Elsewhere(route, elsewhere) => {
+                    ticket.route = Some(route);
+                    return Action::Answer(redirect_page(&elsewhere, request));
+                }
                 Lookup::Unknown => return Action::Answer(Page::of(Reason::UnknownHost)),
                 Lookup::NoTable => return Action::Answer(Page::of(Reason::NoRoutes)),
             };
             ticket.route = Some(route.clone());
-            if let Some(redirect) = &route.redirect {
-                return Action::Answer(redirect_page(redirect, request));
-            }
-            let wait = match (route.state, ticket.refusal) {
+            let wait = match (route.state(), ticket.refusal) {
                 (RouteState::Suspended, _) => return Action::Answer(Page::of(Reason::TenantSuspended)),
                 (RouteState::Held | RouteState::Moved, _) => Some(Wait::Routes(Reason::TenantHeld)),
                 (RouteState::ReadOnly, _) if !request.head.is_safe() => Some(Wait::Routes(Reason::TenantReadOnly)),
-                (_, Some(Refusal::Moved(epoch))) if route.epoch < epoch => Some(Wait::Routes(Reason::TenantMoving)),
+                (_, Some(Refusal::Moved(epoch))) if route.epoch() < epoch => Some(Wait::Routes(Reason::TenantMoving)),
                 (_, Some(Refusal::NotYet)) => Some(Wait::Gate),
                 (_, _) => None,
             };
             let Some(wait) = wait else {
-                let add = vec![(TENANT_HEADER, route.header.clone())];
+                let add = vec![(TENANT_HEADER, route.header().to_owned())];
                 return Action::Forward(Forward { to: group, otherwise: Reason::UpstreamUnreachable, add });
             };
             let deadline = *ticket.deadline.get_or_insert_with(|| Instant::now() + HOLD);
@@ -122,7 +123,7 @@ impl Decide for Deliver {
             Refusal::Suspended => Judgement::Replace(Page::of(Reason::TenantSuspended)),
             Refusal::Moved(epoch) => {
                 // A gate that still says so though the route it asks for was used is asked again like one that was not told yet.
-                let stale = ticket.route.as_ref().is_none_or(|route| route.epoch < epoch);
+                let stale = ticket.route.as_ref().is_none_or(|route| route.epoch() < epoch);
                 ticket.refusal = Some(if stale { refusal } else { Refusal::NotYet });
                 Judgement::Again(Reason::TenantMoving)
             }
@@ -133,7 +134,7 @@ impl Decide for Deliver {
             Refusal::UnknownTenant | Refusal::BadMac => {
                 ticket.disbeliefs += 1;
                 let route = ticket.route.as_ref();
-                tracing::warn!(%refusal, tenant = route.map(|r| r.tenant.as_str()), cell = route.map(|r| r.cell.as_str()), "a gate does not believe this edge");
+                tracing::warn!(%refusal, tenant = route.map(Route::tenant), cell = route.map(Route::cell), "a gate does not believe this edge");
                 if ticket.disbeliefs > MOST_DISBELIEFS {
                     return Judgement::Replace(Page::of(Reason::GateRefused));
                 }
@@ -145,18 +146,18 @@ impl Decide for Deliver {
 
     fn labels<'t>(&self, ticket: &'t Ticket) -> Labels<'t> {
         ticket.route.as_ref().map_or_else(Labels::default, |route| Labels {
-            tenant: Some(route.tenant.as_str()),
-            cell: Some(route.cell.as_str()),
-            epoch: Some(route.epoch.0),
+            tenant: Some(route.tenant()),
+            cell: Some(route.cell()),
+            epoch: Some(route.epoch().0),
         })
     }
 }
 
 /// Sends the visitor to the same path on another host, on the port that was asked.
-fn redirect_page(redirect: &Redirect, request: Request<'_>) -> Page {
+fn redirect_page(elsewhere: &Elsewhere, request: Request<'_>) -> Page {
     let target = if request.head.target() == "*" { "/" } else { request.head.target() };
-    let location = format!("http://{}{}{target}", redirect.to, request.head.port());
-    Page::text(if redirect.permanent { 308 } else { 307 }, format!("{location}\n")).with("Location", location)
+    let location = format!("http://{}{}{target}", elsewhere.to, request.head.port());
+    Page::text(elsewhere.status, format!("{location}\n")).with("Location", location)
 }
 
 /// A place among the requests that wait.

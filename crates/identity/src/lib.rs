@@ -18,7 +18,7 @@ mod server;
 pub mod tls;
 
 pub use ca::{Ca, Issued};
-pub use client::{HttpsClient, RequestError};
+pub use client::{HttpsClient, Kept, RequestError};
 pub use error::IdentityError;
 pub use material::{CA_FILE, IDENTITY_FILE};
 pub use random::{alphanumeric, token};

@@ -15,6 +15,7 @@ mod h1;
 mod metrics;
 mod page;
 mod pool;
+mod pulse;
 mod server;
 pub mod tcp;
 mod upstream;
@@ -24,6 +25,7 @@ pub use decide::{Action, Decide, Forward, Judgement, Labels, Request};
 pub use h1::head::{RequestHead, ResponseHead};
 pub use metrics::{Metrics, Text};
 pub use page::{Page, REASON_HEADER, Reason};
+pub use pulse::Pulses;
 pub use server::{Faces, Limits, Options, Server, Times};
 pub use upstream::{Group, Health, InFlight, Probe, Upstream};
 

@@ -48,26 +48,28 @@ impl From<TableHash> for String {
 }
 
 /// Collects fields, each with its length so that neighbours cannot flow into each other. A later version of the form gets its own first word.
-struct Canonical(blake3::Hasher);
+struct Canonical(Vec<u8>);
 
 impl Canonical {
     fn new(form: &str) -> Self {
-        Self(blake3::Hasher::new()).field(form.as_bytes())
+        Self(Vec::with_capacity(256)).field(form.as_bytes())
     }
 
+    #[expect(clippy::cast_possible_truncation, reason = "no field is that long")]
     fn field(mut self, octets: &[u8]) -> Self {
-        self.0.update(&(octets.len() as u64).to_be_bytes());
-        self.0.update(octets);
+        self.0.extend_from_slice(&(octets.len() as u32).to_be_bytes());
+        self.0.extend_from_slice(octets);
         self
     }
 
-    fn number(self, number: u64) -> Self {
-        self.field(&number.to_be_bytes())
+    fn number(mut self, number: u64) -> Self {
+        self.0.extend_from_slice(&number.to_be_bytes());
+        self
     }
 
     fn finish(self) -> u128 {
         let mut first = [0; 16];
-        first.copy_from_slice(&self.0.finalize().as_bytes()[..16]);
+        first.copy_from_slice(&blake3::hash(&self.0).as_bytes()[..16]);
         u128::from_be_bytes(first)
     }
 }
@@ -82,8 +84,8 @@ pub(crate) fn record(record: RecordRef<'_>) -> u128 {
         .number(record.epoch.0)
         .number(record.state as u64);
     form = match &record.redirect {
-        Some(redirect) => form.field(redirect.to.as_bytes()).number(u64::from(redirect.status.code())),
-        None => form.number(2),
+        Some(redirect) => form.number(u64::from(redirect.status.code())).field(redirect.to.as_bytes()),
+        None => form.number(0),
     };
     form.field(record.class.unwrap_or("").as_bytes()).finish()
 }

@@ -120,6 +120,12 @@ impl Table {
         self.cells.values().map(|entry| &entry.endpoint)
     }
 
+    /// Whether its cells are the very ones of another version: true only where they were not touched in between.
+    #[must_use]
+    pub fn has_cells_of(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.cells, &other.cells)
+    }
+
     /// How a cell is reached.
     #[must_use]
     pub fn endpoint(&self, cell: &str) -> Option<&Arc<CellEndpoint>> {
