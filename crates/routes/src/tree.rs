@@ -1,8 +1,9 @@
 //! The hosts of a table: a tree by hash whose leaves are packed, shared between versions.
 //!
 //! A change copies the branches on the way to one leaf and that leaf, never more, so a version costs nothing to keep: readers, the feed, the disk and the audit
-//! each look at one of their own. Leaves hold 32 to 384 hosts in three allocations; the hash only steers, equality is by name. The hash is fixed, of good
-//! quality and nowhere stored: names that collide on purpose make the tree deeper by a level or two, no more.
+//! each look at one of their own. A leaf is two pieces of memory, one page mostly: what is compared, and what it leads to. What a look-up costs is memory that is
+//! in no cache: about four lines of two pages. The hash only steers, equality is by name; it is fixed, of good quality and nowhere stored: names that collide
+//! on purpose make the tree deeper by a level or two, no more.
 
 use std::hash::{DefaultHasher, Hasher as _};
 use std::sync::Arc;
@@ -11,10 +12,10 @@ use crate::view::{HostRef, RedirectRef};
 use crate::{RecordRef, RedirectStatus, Route};
 
 /// Children of a branch.
-const FAN: usize = 16;
-const BITS: u32 = 4;
-/// Most hosts of a leaf above the deepest level.
-const MOST: usize = 384;
+const FAN: usize = 8;
+const BITS: u32 = 3;
+/// Most hosts of a leaf above the deepest level; a leaf that grows beyond becomes eight.
+const MOST: usize = 128;
 /// The upper half of a hash steers, the lower half sorts a leaf.
 const DEEPEST: u32 = 32 / BITS;
 
@@ -22,35 +23,34 @@ const WILDCARD: u8 = 1;
 /// The record is known but bad: nobody is served.
 const UNSERVED: u8 = 0x10;
 
+/// Octets of what a leaf says of one host, beside its hash: where its text begins, length of the domain, length of the target, kind.
+const META: usize = 7;
+
 /// All hosts.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Tree {
-    root: Arc<Node>,
+    root: Node,
     exact: usize,
     wildcards: usize,
 }
 
 #[derive(Debug, Clone)]
 enum Node {
-    Branch([Arc<Node>; FAN]),
+    Branch(Arc<[Node; FAN]>),
     Leaf(Leaf),
 }
 
-/// Hosts in the order of the lower half of their hashes.
+/// Hosts in the order of the lower half of their hashes: all hashes, then what is said of each, then texts.
 #[derive(Debug, Clone, Default)]
 struct Leaf {
-    hashes: Box<[u32]>,
-    entries: Box<[Entry]>,
-    text: Box<str>,
+    octets: Arc<[u8]>,
+    routes: Arc<[Route]>,
 }
 
-#[derive(Debug, Clone)]
-struct Entry {
-    route: Route,
-    start: u32,
-    host: u8,
-    to: u8,
-    kind: u8,
+impl Default for Node {
+    fn default() -> Self {
+        Self::Leaf(Leaf::default())
+    }
 }
 
 /// One host with all that is known of it.
@@ -155,17 +155,11 @@ impl<'a> Item<'a> {
     }
 }
 
-impl Default for Tree {
-    fn default() -> Self {
-        Self { root: Arc::new(Node::Leaf(Leaf::default())), exact: 0, wildcards: 0 }
-    }
-}
-
 impl Tree {
     /// Builds from rows in the order of their hashes, each host once.
     pub(crate) fn build(rows: &[Row], text: &str) -> Self {
         let wildcards = rows.iter().filter(|row| row.kind & WILDCARD != 0).count();
-        Self { root: Arc::new(build(rows, text, 0)), exact: rows.len() - wildcards, wildcards }
+        Self { root: build(rows, text, 0), exact: rows.len() - wildcards, wildcards }
     }
 
     pub(crate) const fn len(&self) -> usize {
@@ -178,7 +172,7 @@ impl Tree {
 
     pub(crate) fn get(&self, host: HostRef<'_>) -> Option<Item<'_>> {
         let hash = hash(host);
-        let mut node = &*self.root;
+        let mut node = &self.root;
         let mut depth = 0;
         loop {
             match node {
@@ -211,12 +205,12 @@ impl Tree {
 
     /// Everything, leaf by leaf.
     pub(crate) fn leaves(&self) -> impl Iterator<Item = impl Iterator<Item = Item<'_>>> {
-        let mut waiting = vec![&*self.root];
+        let mut waiting = vec![&self.root];
         std::iter::from_fn(move || {
             loop {
                 match waiting.pop()? {
-                    Node::Branch(children) => waiting.extend(children.iter().rev().map(|child| &**child)),
-                    Node::Leaf(leaf) => return Some((0..leaf.entries.len()).map(move |at| leaf.item(at))),
+                    Node::Branch(children) => waiting.extend(children.iter().rev()),
+                    Node::Leaf(leaf) => return Some((0..leaf.len()).map(move |at| leaf.item(at))),
                 }
             }
         })
@@ -240,29 +234,28 @@ fn build(rows: &[Row], text: &str, depth: u32) -> Node {
         return Node::Leaf(Leaf::build(&items));
     }
     let mut rest = rows;
-    Node::Branch(std::array::from_fn(|child| {
+    Node::Branch(Arc::new(std::array::from_fn(|child| {
         let (these, others) = rest.split_at(rest.partition_point(|row| nibble(row.hash, depth) <= child));
         rest = others;
-        Arc::new(build(these, text, depth + 1))
-    }))
+        build(these, text, depth + 1)
+    })))
 }
 
 /// Whether it replaced one.
-fn put(node: &mut Arc<Node>, depth: u32, hash: u64, item: Item<'_>) -> bool {
-    if let Node::Leaf(leaf) = &**node {
-        let at = leaf.find(low(hash), item.host());
-        let mut items = leaf.items();
-        match at {
-            Some(at) => items[at].1 = item,
-            None => items.insert(leaf.hashes.partition_point(|&have| have < low(hash)), (low(hash), item)),
+fn put(node: &mut Node, depth: u32, hash: u64, item: Item<'_>) -> bool {
+    match node {
+        Node::Branch(children) => put(&mut Arc::make_mut(children)[nibble(hash, depth)], depth + 1, hash, item),
+        Node::Leaf(leaf) => {
+            let at = leaf.find(low(hash), item.host());
+            let mut items = leaf.items();
+            match at {
+                Some(at) => items[at].1 = item,
+                None => items.insert(items.partition_point(|(have, _)| *have < low(hash)), (low(hash), item)),
+            }
+            let new = if items.len() > MOST && depth < DEEPEST { split(&items, depth) } else { Node::Leaf(Leaf::build(&items)) };
+            *node = new;
+            at.is_some()
         }
-        let new = if items.len() > MOST && depth < DEEPEST { split(&items, depth) } else { Node::Leaf(Leaf::build(&items)) };
-        *node = Arc::new(new);
-        return at.is_some();
-    }
-    match Arc::make_mut(node) {
-        Node::Branch(children) => put(&mut children[nibble(hash, depth)], depth + 1, hash, item),
-        Node::Leaf(_) => false,
     }
 }
 
@@ -272,40 +265,30 @@ fn split(items: &[(u32, Item<'_>)], depth: u32) -> Node {
     for (low, item) in items {
         children[nibble(hash(item.host()), depth)].push((*low, *item));
     }
-    Node::Branch(children.map(|items| Arc::new(Node::Leaf(Leaf::build(&items)))))
+    Node::Branch(Arc::new(children.map(|items| Node::Leaf(Leaf::build(&items)))))
 }
 
-fn remove(node: &mut Arc<Node>, depth: u32, hash: u64, host: HostRef<'_>) {
-    if let Node::Leaf(leaf) = &**node {
-        if let Some(at) = leaf.find(low(hash), host) {
-            let mut items = leaf.items();
-            items.remove(at);
-            *node = Arc::new(Node::Leaf(Leaf::build(&items)));
-        }
-        return;
-    }
-    if let Node::Branch(children) = Arc::make_mut(node) {
-        remove(&mut children[nibble(hash, depth)], depth + 1, hash, host);
-    }
-}
-
-fn map_routes(node: &mut Arc<Node>, new: &mut impl FnMut(&Item<'_>) -> Option<Route>) {
-    if let Node::Leaf(leaf) = &**node {
-        let routes: Vec<_> = (0..leaf.entries.len()).map(|at| new(&leaf.item(at))).collect();
-        if routes.iter().any(Option::is_some) {
-            let mut leaf = leaf.clone();
-            for (entry, route) in leaf.entries.iter_mut().zip(routes) {
-                if let Some(route) = route {
-                    entry.route = route;
-                }
+fn remove(node: &mut Node, depth: u32, hash: u64, host: HostRef<'_>) {
+    match node {
+        Node::Branch(children) => remove(&mut Arc::make_mut(children)[nibble(hash, depth)], depth + 1, hash, host),
+        Node::Leaf(leaf) => {
+            if let Some(at) = leaf.find(low(hash), host) {
+                let mut items = leaf.items();
+                items.remove(at);
+                *leaf = Leaf::build(&items);
             }
-            *node = Arc::new(Node::Leaf(leaf));
         }
-        return;
     }
-    if let Node::Branch(children) = Arc::make_mut(node) {
-        for child in children {
-            map_routes(child, new);
+}
+
+fn map_routes(node: &mut Node, new: &mut impl FnMut(&Item<'_>) -> Option<Route>) {
+    match node {
+        Node::Branch(children) => Arc::make_mut(children).iter_mut().for_each(|child| map_routes(child, new)),
+        Node::Leaf(leaf) => {
+            let routes: Vec<_> = (0..leaf.len()).map(|at| new(&leaf.item(at))).collect();
+            if routes.iter().any(Option::is_some) {
+                leaf.routes = routes.into_iter().zip(leaf.routes.iter()).map(|(new, old)| new.unwrap_or_else(|| old.clone())).collect();
+            }
         }
     }
 }
@@ -313,44 +296,70 @@ fn map_routes(node: &mut Arc<Node>, new: &mut impl FnMut(&Item<'_>) -> Option<Ro
 impl Leaf {
     /// From items in the order of their lower halves.
     fn build(items: &[(u32, Item<'_>)]) -> Self {
-        let mut text = String::with_capacity(items.iter().map(|(_, item)| item.domain.len() + item.to.len()).sum());
-        let entries = items.iter().map(|(_, item)| {
-            let start = text.len();
-            text.push_str(item.domain);
-            text.push_str(item.to);
+        let begin = items.len() * (4 + META);
+        let text: usize = items.iter().map(|(_, item)| item.domain.len() + item.to.len()).sum();
+        let mut octets = Vec::with_capacity(begin + text);
+        octets.extend(items.iter().flat_map(|(hash, _)| hash.to_le_bytes()));
+        let mut start = begin;
+        for (_, item) in items {
             // A domain has at most 253 octets; a leaf of the deepest level would need eight million hosts of one hash to pass four gigabytes.
             #[expect(clippy::cast_possible_truncation, reason = "see above")]
-            Entry { route: item.route.clone(), start: start as u32, host: item.domain.len() as u8, to: item.to.len() as u8, kind: item.kind }
-        });
-        let entries: Box<[Entry]> = entries.collect();
-        Self { hashes: items.iter().map(|(hash, _)| *hash).collect(), entries, text: text.into_boxed_str() }
+            let (at, host, to) = ((start as u32).to_le_bytes(), item.domain.len() as u8, item.to.len() as u8);
+            octets.extend_from_slice(&[at[0], at[1], at[2], at[3], host, to, item.kind]);
+            start += item.domain.len() + item.to.len();
+        }
+        for (_, item) in items {
+            octets.extend_from_slice(item.domain.as_bytes());
+            octets.extend_from_slice(item.to.as_bytes());
+        }
+        Self { octets: octets.into(), routes: items.iter().map(|(_, item)| item.route.clone()).collect() }
+    }
+
+    fn len(&self) -> usize {
+        self.routes.len()
+    }
+
+    fn hash(&self, at: usize) -> u32 {
+        let octets = &self.octets[4 * at..4 * at + 4];
+        u32::from_le_bytes([octets[0], octets[1], octets[2], octets[3]])
+    }
+
+    /// Domain, target, kind.
+    fn said(&self, at: usize) -> (&[u8], &[u8], u8) {
+        let begin = 4 * self.len() + META * at;
+        let meta = &self.octets[begin..begin + META];
+        let start = u32::from_le_bytes([meta[0], meta[1], meta[2], meta[3]]) as usize;
+        let end = start + usize::from(meta[4]);
+        (&self.octets[start..end], &self.octets[end..end + usize::from(meta[5])], meta[6])
     }
 
     fn item(&self, at: usize) -> Item<'_> {
-        let entry = &self.entries[at];
-        let (start, end) = (entry.start as usize, entry.start as usize + usize::from(entry.host));
-        Item { route: &entry.route, domain: &self.text[start..end], to: &self.text[end..end + usize::from(entry.to)], kind: entry.kind }
+        let (domain, to, kind) = self.said(at);
+        // They came as texts.
+        let text = |octets| std::str::from_utf8(octets).unwrap_or_default();
+        Item { route: &self.routes[at], domain: text(domain), to: text(to), kind }
     }
 
     fn items(&self) -> Vec<(u32, Item<'_>)> {
-        let mut items = Vec::with_capacity(self.entries.len() + 1);
-        items.extend((0..self.entries.len()).map(|at| (self.hashes[at], self.item(at))));
+        let mut items = Vec::with_capacity(self.len() + 1);
+        items.extend((0..self.len()).map(|at| (self.hash(at), self.item(at))));
         items
     }
 
     /// Hashes are spread evenly, so the place is guessed from the hash and found a few steps beside.
     fn find(&self, hash: u32, host: HostRef<'_>) -> Option<usize> {
-        let count = self.hashes.len();
+        let count = self.len();
         #[expect(clippy::cast_possible_truncation, reason = "less than the count")]
         let mut at = (u64::from(hash) * count as u64 >> 32) as usize;
-        while at > 0 && self.hashes[at - 1] >= hash {
+        while at > 0 && self.hash(at - 1) >= hash {
             at -= 1;
         }
-        while at < count && self.hashes[at] < hash {
+        while at < count && self.hash(at) < hash {
             at += 1;
         }
-        while at < count && self.hashes[at] == hash {
-            if self.item(at).host() == host {
+        while at < count && self.hash(at) == hash {
+            let (domain, _, kind) = self.said(at);
+            if domain == host.domain.as_bytes() && (kind & WILDCARD != 0) == host.wildcard {
                 return Some(at);
             }
             at += 1;
