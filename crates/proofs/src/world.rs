@@ -73,8 +73,7 @@ impl World {
     pub async fn start(plan: &Plan, keep: bool) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("atoll-proof-").tempdir()?;
         let root = workspace()?;
-        let atoll = std::env::var_os("ATOLL_BIN").map_or_else(|| root.join("target/release/atoll"), PathBuf::from);
-        ensure!(atoll.exists(), "{} does not exist: run `make build images` first, or set ATOLL_BIN", atoll.display());
+        let atoll = atoll()?;
         let mut random = rand::rng();
         let platform = format!("atollproof-{:04x}", random.random::<u16>());
         let edge = SocketAddr::from((Ipv4Addr::LOCALHOST, TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port()));
@@ -243,6 +242,16 @@ fn save_logs(platform: &str, folder: &Path) {
     if let Err(error) = std::process::Command::new("sh").args(["-c", &script]).status() {
         say(&format!("logs could not be kept: {error}"));
     }
+}
+
+/// The binary that is proved.
+pub fn atoll() -> Result<PathBuf> {
+    let atoll = match std::env::var_os("ATOLL_BIN") {
+        Some(path) => PathBuf::from(path),
+        None => workspace()?.join("target/release/atoll"),
+    };
+    ensure!(atoll.exists(), "{} does not exist: run `make build images` first, or set ATOLL_BIN", atoll.display());
+    Ok(atoll)
 }
 
 /// The root of the workspace: where the program was compiled, or the present folder.

@@ -52,6 +52,12 @@ pub enum Verdict<'a> {
 }
 
 impl Canary {
+    /// Numbers of another incarnation follow, which do not compare with those before.
+    pub fn restart(&mut self) {
+        let readers = std::mem::take(&mut self.readers).into_iter().map(|(name, reader)| (name, Reader { at: Generation(0), ..reader })).collect();
+        *self = Self { readers, nameless: self.nameless, ..Self::default() };
+    }
+
     /// There is something new.
     pub fn publish(&mut self, latest: Generation, now: Duration) {
         self.latest = latest;

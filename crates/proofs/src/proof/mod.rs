@@ -2,6 +2,7 @@
 
 mod blast_radius;
 mod control_down;
+mod edge_routes;
 mod first_light;
 mod outage;
 mod rolling;
@@ -21,6 +22,7 @@ pub const ALL: &[(&str, &str)] = &[
     ("outage", "all three nodes are killed at random moments under load: the right one bootstraps"),
     ("blast-radius", "cell A is exhausted and killed: cell B does not notice, and nothing of B is reachable from A"),
     ("control-down", "control, agent and Docker's daemon are dead for a minute under load: nothing fails, all is adopted"),
+    ("edge-routes", "a million domains on two edges: memory, look-ups, changes seen by visitors, a start from disk"),
     ("self-heal", "every kind of instance is killed once and comes back"),
     ("upgrade", "a newer build replaces control, agent, edge and gates under load"),
     ("rolling", "a new blueprint version rolls through a cell under load; one that never gets ready stops"),
@@ -34,6 +36,7 @@ pub async fn run(options: &Options) -> Result<Outcome> {
         "outage" => outage::prove(options).await,
         "blast-radius" => blast_radius::prove(options).await,
         "control-down" => control_down::prove(options).await,
+        "edge-routes" => edge_routes::prove(options).await,
         "self-heal" => self_heal::prove(options).await,
         "upgrade" => upgrade::prove(options).await,
         "rolling" => rolling::prove(options).await,
