@@ -160,11 +160,16 @@ impl RouteFeed {
         self.lock().feed.as_ref().map(|feed| (feed.table().generation(), feed.table().hash()))
     }
 
-    /// The whole table that stands; none before the first publication.
+    /// The table that stands, as it is now; none before the first publication.
+    #[must_use]
+    pub fn table(&self) -> Option<Table> {
+        self.lock().feed.as_ref().map(|feed| feed.table().clone())
+    }
+
+    /// The whole table that stands, as one value; none before the first publication.
     #[must_use]
     pub fn snapshot(&self) -> Option<routes::Snapshot> {
-        let table = self.lock().feed.as_ref().map(|feed| feed.table().clone());
-        table.map(|table| table.snapshot())
+        self.table().map(|table| table.snapshot())
     }
 
     /// Why the latest is not given to every edge; none where it is, or where it is being tried.

@@ -17,4 +17,4 @@ pub use claim::{Domain, DomainClaim, SealedSecret, Secret};
 pub use machine::{Machine, MachineSpec, MachineStatus};
 pub use operation::{Operation, OperationSpec, OperationState, OperationStatus, Progress, StepRecord, StepState, Subject, Verb};
 pub use platform::{ImagesSpec, MailSpec, NetworkSpec, Platform, PlatformSpec, PlatformStatus, PublicSpec};
-pub use tenant::{FailedCreation, Tenant, TenantSpec, TenantState, TenantStatus};
+pub use tenant::{FailedCreation, HostRules, RedirectCode, Tenant, TenantSpec, TenantState, TenantStatus, WwwRule};

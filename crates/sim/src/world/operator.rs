@@ -4,9 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use engine::fake::Behaviour;
-use model::v1alpha1::{
-    Blueprint, BlueprintSpec, Cell, CellSpec, Machine, MachineSpec, Platform, PlatformSpec, Scheduling, Tenant, TenantSpec, TenantState,
-};
+use model::v1alpha1::{Blueprint, BlueprintSpec, Cell, CellSpec, HostRules, Machine, MachineSpec, Platform, PlatformSpec, Scheduling, Tenant, TenantSpec, TenantState};
 use model::{CellName, DocumentName, DomainName, Resource, Span, TenantName, Typed};
 use serde_json::json;
 use store::{Compare, Key, Store as _, StoreError, Write};
@@ -123,6 +121,7 @@ impl Operator {
         let spec = TenantSpec {
             blueprint: name("shop")?,
             domains: self.domains(),
+            hosts: HostRules::default(),
             title: "Shop".to_owned(),
             contact: "owner@example.org".to_owned(),
             language: "en".to_owned(),
