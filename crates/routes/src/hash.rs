@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{CellEndpoint, RecordRef};
+use crate::{CellEndpoint, RecordRef, RedirectStatus};
 
 /// Hash of a whole table; written as 32 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
@@ -55,16 +55,20 @@ impl Canonical {
         Self(Vec::with_capacity(256)).field(form.as_bytes())
     }
 
-    #[expect(clippy::cast_possible_truncation, reason = "no field is that long")]
-    fn field(mut self, octets: &[u8]) -> Self {
-        self.0.extend_from_slice(&(octets.len() as u32).to_be_bytes());
-        self.0.extend_from_slice(octets);
+    fn field(self, octets: &[u8]) -> Self {
+        self.parts(&[octets])
+    }
+
+    /// One field that stands in several pieces.
+    fn parts(mut self, parts: &[&[u8]]) -> Self {
+        let length: usize = parts.iter().map(|part| part.len()).sum();
+        self.0.extend_from_slice(&(length as u64).to_be_bytes());
+        parts.iter().for_each(|part| self.0.extend_from_slice(part));
         self
     }
 
-    fn number(mut self, number: u64) -> Self {
-        self.0.extend_from_slice(&number.to_be_bytes());
-        self
+    fn number(self, number: u64) -> Self {
+        self.field(&number.to_be_bytes())
     }
 
     fn finish(self) -> u128 {
@@ -76,16 +80,21 @@ impl Canonical {
 
 /// Hash of one record.
 pub(crate) fn record(record: RecordRef<'_>) -> u128 {
-    let mut form = Canonical::new("record-2")
-        .field(if record.host.wildcard { b"*" } else { b"" })
-        .field(record.host.domain.as_bytes())
+    let star: &[u8] = if record.host.wildcard { b"*." } else { b"" };
+    let mut form = Canonical::new("record-1")
+        .parts(&[star, record.host.domain.as_bytes()])
         .field(record.tenant.as_bytes())
         .field(record.cell.as_bytes())
         .number(record.epoch.0)
         .number(record.state as u64);
     form = match &record.redirect {
-        Some(redirect) => form.number(u64::from(redirect.status.code())).field(redirect.to.as_bytes()),
-        None => form.number(0),
+        Some(redirect) => form.field(redirect.to.as_bytes()).number(match redirect.status {
+            RedirectStatus::Temporary => 0,
+            RedirectStatus::Permanent => 1,
+            RedirectStatus::Moved => 3,
+            RedirectStatus::Found => 4,
+        }),
+        None => form.number(2),
     };
     form.field(record.class.unwrap_or("").as_bytes()).finish()
 }
