@@ -56,7 +56,9 @@ fn edges_of_an_earlier_release_compute_the_same_hash() {
     let number = u64::to_be_bytes;
     let of_record = sum(&[b"record-1", b"*.shop.example", b"acme", b"a", &number(7), &number(0), &number(2), b""]);
     let gate: [&[u8]; 5] = [b"gate-1", b"10.91.1.2:8080", &number(100), &number(0), b""];
-    let of_cell = sum(&[&[b"cell-1", b"a", b"k1".as_slice(), &[1; 32]], gate.as_slice()].concat());
+    let mut fields: Vec<&[u8]> = vec![b"cell-1", b"a", b"k1", &[1; 32]];
+    fields.extend(gate);
+    let of_cell = sum(&fields);
     let (table, _) = Table::compile("i", Generation(1), [cell("a", 1)], [record("*.shop.example", "acme", "a", 7)]);
     assert_eq!(table.hash().to_string(), format!("{:032x}", of_record.wrapping_add(of_cell)));
 }
