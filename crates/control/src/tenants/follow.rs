@@ -19,20 +19,19 @@ const AS_WANTED: &str = "AsWanted";
 /// Says of every tenant that is served whether its cell serves. Gives how many were changed.
 pub async fn follow(world: &World) -> Result<usize, StoreError> {
     let now = world.now();
-    let changed: Vec<Typed<Tenant>> = world.view.read(|known| {
-        let changed = known.by_cell.iter().filter_map(|(name, tenants)| Some((name, known.snapshot.cells.get(name)?, tenants))).flat_map(
-            |(name, cell, tenants)| {
-                let (status, reason, message) = verdict(name, cell);
-                let here = tenants.iter().filter_map(|tenant| known.snapshot.tenants.get(tenant));
-                here.filter(|tenant| due(tenant, status, &message)).map(move |tenant| {
-                    let mut tenant = Typed::clone(tenant);
-                    let generation = tenant.status.observed_generation;
-                    tenant.status.conditions.set("Ready", status, reason, message.clone(), generation, now);
-                    tenant
-                })
-            },
-        );
-        changed.collect()
+    let mut changed: Vec<Typed<Tenant>> = Vec::new();
+    world.view.read(|known| {
+        for (name, tenants) in &known.by_cell {
+            let Some(cell) = known.snapshot.cells.get(name) else { continue };
+            let (status, reason, message) = verdict(name, cell);
+            let here = tenants.iter().filter_map(|tenant| known.snapshot.tenants.get(tenant));
+            for tenant in here.filter(|tenant| due(tenant, status, &message)) {
+                let mut tenant = Typed::clone(tenant);
+                let generation = tenant.status.observed_generation;
+                tenant.status.conditions.set("Ready", status, reason, message.clone(), generation, now);
+                changed.push(tenant);
+            }
+        }
     });
     for some in changed.chunks(BATCH) {
         let compares = some.iter().map(|tenant| Compare::Revision(store::key_of(tenant), tenant.metadata.revision)).collect();
