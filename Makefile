@@ -9,7 +9,7 @@ export PATH := $(HOME)/.cargo/bin:$(PATH)
 FILES ?= examples/laptop
 NAME ?= all
 
-.PHONY: help up down clean-data build images setup test check fmt prove bench
+.PHONY: help up down clean-data build images setup test check fmt prove bench bench-edge
 
 help: ## shows this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -50,3 +50,6 @@ prove: ## NAME=writer-loss: one claim on the real platform, with figures; withou
 
 bench: ## the planner at 1,000 cells and 200,000 tenants, and at a tenth of that: seconds and memory
 	@cargo run --release --locked -q -p sim -- scale
+
+bench-edge: ## what a request costs at the edge, beside nginx with Lua, HAProxy and Envoy; BENCH="--cases small" chooses
+	@scripts/bench-edge $(BENCH)

@@ -1,5 +1,5 @@
 //! The data port's contract, kept from afar: the suite against a fake behind mutual TLS.
-#![expect(clippy::unwrap_used, clippy::tests_outside_test_module, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::print_stdout, clippy::tests_outside_test_module, reason = "tests")]
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;

@@ -1,7 +1,6 @@
 //! A client over HTTP/1.1: one connection a request, so that nothing is shared and nothing goes stale.
 
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -10,11 +9,11 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use model::{CellName, Document, DocumentName, Fault, Kind, OperationName, Revision, TenantName};
+use model::{CellName, Document, DocumentName, Fault, Kind, OperationName, Revision, Sensitive, TenantName};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::net::UnixStream;
 
+use crate::connect::{Connect, Unix};
 use crate::v1::{
     About, Accepted, ApplyAnswer, CellOpen, DocumentList, Explanation, LogLine, LogsQuery, PlanAnswer, PlanRequest, REQUESTED_BY, Revealed,
     StatusAnswer, TenantAdd, WatchLine,
@@ -28,14 +27,14 @@ const MAX_LINE: usize = 1 << 20;
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// Nobody answers at the socket: control is not running, or the caller may not open it.
-    #[error("cannot reach control at {}", socket.display())]
+    /// Nobody answers: control is not running, or the caller may not connect. Nothing was sent.
+    #[error("cannot reach control at {place}")]
     Unreachable {
-        /// The socket.
-        socket: PathBuf,
+        /// The socket or address.
+        place: String,
         /// The system's words.
         #[source]
-        source: io::Error,
+        source: std::io::Error,
     },
     /// Control answered with a fault.
     #[error(transparent)]
@@ -70,8 +69,9 @@ impl ClientError {
 /// Speaks to control.
 #[derive(Debug, Clone)]
 pub struct Client {
-    socket: Arc<Path>,
+    connect: Arc<dyn Connect>,
     requested_by: Arc<str>,
+    token: Option<Arc<Sensitive<String>>>,
 }
 
 impl Client {
@@ -80,7 +80,25 @@ impl Client {
     /// `requested_by` stands in the record of what the caller starts, for instance `cli:root`.
     #[must_use]
     pub fn unix(socket: &Path, requested_by: &str) -> Self {
-        Self { socket: socket.into(), requested_by: requested_by.into() }
+        Self::over(Arc::new(Unix::at(socket)), requested_by)
+    }
+
+    /// A client that reaches control in another way.
+    #[must_use]
+    pub fn over(connect: Arc<dyn Connect>, requested_by: &str) -> Self {
+        Self { connect, requested_by: requested_by.into(), token: None }
+    }
+
+    /// The same, proving itself with a token.
+    #[must_use]
+    pub fn with_token(self, token: Sensitive<String>) -> Self {
+        Self { token: Some(Arc::new(token)), ..self }
+    }
+
+    /// Where control is looked for.
+    #[must_use]
+    pub fn place(&self) -> String {
+        self.connect.place()
     }
 
     /// What answers.
@@ -192,6 +210,11 @@ impl Client {
         self.get(&format!("/v1/explain/{}/{name}", kind.plural())).await
     }
 
+    /// The store as it stands now, as one file.
+    pub async fn backup(&self) -> Result<Copy, ClientError> {
+        Ok(Copy(self.send(Method::GET, "/v1/backup", Bytes::new()).await?))
+    }
+
     async fn get<A: DeserializeOwned>(&self, path: &str) -> Result<A, ClientError> {
         let answer = self.send(Method::GET, path, Bytes::new()).await?;
         whole(answer).await
@@ -213,14 +236,16 @@ impl Client {
 
     /// Sends one request; an answer that is not a success becomes its fault.
     async fn send(&self, method: Method, path: &str, body: Bytes) -> Result<Incoming, ClientError> {
-        let unreachable = |source| ClientError::Unreachable { socket: self.socket.to_path_buf(), source };
-        let stream = UnixStream::connect(&*self.socket).await.map_err(unreachable)?;
+        let unreachable = |source| ClientError::Unreachable { place: self.connect.place(), source };
+        let stream = self.connect.connect().await.map_err(unreachable)?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|e| ClientError::protocol("greeting")(e.into()))?;
         // The connection ends with its one answer: dropping that answer's body ends this task.
         tokio::spawn(async move {
             let _ = connection.await;
         });
-        let request = Request::builder()
+        let bearer = self.token.iter().map(|token| format!("Bearer {}", token.reveal()));
+        let request = bearer
+            .fold(Request::builder(), |request, bearer| request.header(http::header::AUTHORIZATION, bearer))
             .method(method)
             .uri(path)
             .header(http::header::HOST, "atoll")
@@ -242,6 +267,31 @@ impl Client {
 async fn whole<A: DeserializeOwned>(body: Incoming) -> Result<A, ClientError> {
     let bytes = Limited::new(body, MAX_ANSWER).collect().await.map_err(ClientError::protocol("reading the answer"))?.to_bytes();
     serde_json::from_slice(&bytes).map_err(|e| ClientError::protocol("understanding the answer")(e.into()))
+}
+
+/// A file as it arrives.
+#[derive(Debug)]
+pub struct Copy(Incoming);
+
+impl Copy {
+    /// The next piece; none when the whole file has come.
+    ///
+    /// # Errors
+    /// [`ClientError::Protocol`] when the connection breaks before the end.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, ClientError> {
+        loop {
+            match self.0.frame().await {
+                None => return Ok(None),
+                Some(Err(error)) => return Err(ClientError::protocol("reading the copy")(error.into())),
+                // Anything but data are trailers, which say nothing here.
+                Some(Ok(frame)) => {
+                    if let Ok(data) = frame.into_data() {
+                        return Ok(Some(data));
+                    }
+                }
+            }
+        }
+    }
 }
 
 /// JSON lines as they arrive.

@@ -6,9 +6,11 @@
 //! Entry points: [`v1`] (types and paths), [`Client`].
 
 mod client;
+mod connect;
 pub mod v1;
 
-pub use client::{Client, ClientError, Lines};
+pub use client::{Client, ClientError, Copy, Lines};
+pub use connect::{Connect, Connection};
 
 #[cfg(test)]
 mod tests;

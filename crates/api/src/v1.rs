@@ -17,6 +17,7 @@
 //! | `GET /v1/cells/{name}/logs?instance=&since=&tail=&follow=` | - | lines of [`LogLine`] |
 //! | `POST /v1/operations/{name}/cancel` | - | [`Accepted`] |
 //! | `POST /v1/operations/{name}/reveal` | - | [`Revealed`] |
+//! | `GET /v1/backup` | - | the store as one SQLite file |
 //! | `GET /v1/explain/{plural}/{name}` | - | [`Explanation`] |
 //!
 //! A refusal has a status of 400 to 599 and a [`model::Fault`] as its body.
@@ -257,7 +258,7 @@ pub struct LogLine {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct LogsQuery {
-    /// Only of this instance, or of all instances of this service; left out: all of the cell.
+    /// Only of this instance or database node, or of all instances of this service (`database`: its nodes and endpoint); left out: all of the cell.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub instance: Option<String>,
     /// Only lines written since.

@@ -122,6 +122,7 @@ fn report(target: &GateTarget, state: &GateState) -> GateReport {
         })
     });
     GateReport {
+        tenants: Vec::new(),
         cell: target.cell.clone(),
         gate: target.gate.clone(),
         number: state.number,

@@ -208,7 +208,8 @@ impl RouteFeed {
     }
 
     /// A receiver that changes when an edge reports.
-    pub(crate) fn reports(&self) -> watch::Receiver<u64> {
+    #[must_use]
+    pub fn reports(&self) -> watch::Receiver<u64> {
         self.heard.subscribe()
     }
 

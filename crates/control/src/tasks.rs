@@ -112,7 +112,7 @@ impl Task for CellTask {
         let options = &self.world.options;
         match cells::pass(&self.world, &self.cell).await {
             Ok(pass) if pass.status.is_none() => Report::new("nothing stands yet"),
-            Ok(pass) if pass.busy => Report::new("on its way").again(options.look_busy),
+            Ok(pass) if pass.busy => Report::new("on its way").again(self.world.pace(&self.cell)),
             Ok(_) => Report::new("as wanted").again(options.look_calm),
             Err(error) => report(&self.name(), Err(error)),
         }

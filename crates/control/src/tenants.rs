@@ -129,7 +129,8 @@ async fn take(world: &World, tenant: &Typed<Tenant>, name: &CellName, mine: &Ten
         status.conditions.set(condition, ConditionStatus::False, "Working", "its site is being made", generation, now);
     }
     let parameters = json!(verbs::Create { cell: name.clone(), epoch: status.epoch, schema });
-    let begin = Begin { verb: Verb::TenantCreate, parameters, requested_by: "reconciler:placement".to_owned(), compares, writes };
+    let requested_by = tenant.metadata.asked_by_or("reconciler:placement");
+    let begin = Begin { verb: Verb::TenantCreate, parameters, requested_by, compares, writes };
     operations::begin(world, tenant, begin, |status, operation| status.operation = Some(operation)).await
 }
 
@@ -192,7 +193,7 @@ async fn wishes(world: &World, ownership: &Ownership) -> Result<usize, StoreErro
         let done = match wish {
             Wish::Begin(verb, parameters) => {
                 begun += 1;
-                let requested_by = "reconciler:tenants".to_owned();
+                let requested_by = tenant.metadata.asked_by_or("reconciler:tenants");
                 let begin = Begin { verb, parameters, requested_by, compares: Vec::new(), writes: Vec::new() };
                 operations::begin(world, Typed::clone(&tenant), begin, |status, operation| status.operation = Some(operation)).await
             }

@@ -18,6 +18,8 @@ use crate::{Options, Ports, RouteFeed};
 
 /// Numbers of one term of control: greater than those of any earlier one.
 const TERM: u64 = 1_000_000_000;
+/// A cell on its way in which nothing changed for so long is looked at more calmly.
+const STUCK: std::time::Duration = std::time::Duration::from_secs(30);
 /// How often a status is written against others who write it too.
 const TRIES: usize = 8;
 
@@ -70,6 +72,8 @@ pub struct Sent {
 #[derive(Default)]
 struct Memory {
     observed: Option<Arc<Observed>>,
+    /// When that last changed.
+    changed: Option<tokio::time::Instant>,
     state: Option<Arc<GateState>>,
     key: Option<routes::GateKey>,
 }
@@ -120,6 +124,11 @@ impl World {
         let hooks = self.options.hooks_per_cell.max(1);
         let mut cells = lock(&self.cells);
         cells.entry(cell.clone()).or_insert_with(|| Arc::new(CellDesk::new(hooks))).clone()
+    }
+
+    /// Time between looks at a cell that is on its way: it may wait for a person, for days.
+    pub fn pace(&self, cell: &CellName) -> std::time::Duration {
+        if self.desk(cell).stuck() { self.options.look_calm } else { self.options.look_busy }
     }
 
     /// Forgets what is kept about a cell that is gone.
@@ -214,6 +223,7 @@ impl CellDesk {
         let changed = memory.observed.as_deref() != Some(&observed);
         if changed {
             memory.observed = Some(Arc::new(observed));
+            memory.changed = Some(tokio::time::Instant::now());
         }
         changed
     }
@@ -221,6 +231,11 @@ impl CellDesk {
     /// What gates are told at present, once they were told something.
     pub fn told(&self) -> Option<Arc<GateState>> {
         lock(&self.memory).state.clone()
+    }
+
+    /// Whether nothing has changed for so long that a quick look is worth less than what it costs.
+    fn stuck(&self) -> bool {
+        lock(&self.memory).changed.is_some_and(|at| at.elapsed() > STUCK)
     }
 
     /// The cell's key for the tenant header, once it is known.

@@ -231,4 +231,8 @@ async fn retire_is_repeatable(subject: &Subject) {
         must(subject.data.retire(&subject.order.cell).await, "retire");
     }
     refused(subject.data.observe(&subject.order.cell).await, "UnknownCell");
+    // What a control that was paused says when it goes on does not make it anew.
+    let late = ClusterOrder { generation: Generation(subject.order.generation.0 - 1), ..subject.order.clone() };
+    assert_eq!(subject.data.ensure(&late).await, Err(DataError::Older { held: subject.order.generation, offered: late.generation }));
+    refused(subject.data.observe(&subject.order.cell).await, "UnknownCell");
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use model::{CellName, NodeName};
+use model::{CellName, Generation, NodeName};
 use tokio::time::Instant;
 
 use crate::{
@@ -56,6 +56,8 @@ struct World {
     reachable: bool,
     writes: u64,
     clusters: BTreeMap<CellName, Cluster>,
+    /// The newest order of a cluster that was retired.
+    retired: Generation,
 }
 
 struct Cluster {
@@ -84,7 +86,7 @@ impl FakeData {
     #[must_use]
     pub fn with_faults(seed: u64, faults: Faults) -> Self {
         let forming = Duration::from_secs(8);
-        let world = World { random: seed, faults, forming, reachable: true, writes: 0, clusters: BTreeMap::new() };
+        let world = World { random: seed, faults, forming, reachable: true, writes: 0, clusters: BTreeMap::new(), retired: Generation(0) };
         Self { world: Arc::new(Mutex::new(world)), began: Instant::now() }
     }
 
@@ -256,6 +258,8 @@ impl World {
                 cluster.since = Instant::now();
             }
             cluster.order = order.clone();
+        } else if order.generation < self.retired {
+            return Err(DataError::Older { held: self.retired, offered: order.generation });
         } else {
             let (tenants, numbers) = (BTreeMap::new(), TenantNumbers::default());
             let cluster = Cluster { order: order.clone(), phase: Phase::Forming { until }, since: Instant::now(), tenants, numbers };
@@ -307,7 +311,8 @@ impl World {
     }
 
     fn retire(&mut self, cell: &CellName) {
-        if self.clusters.remove(cell).is_some() {
+        if let Some(cluster) = self.clusters.remove(cell) {
+            self.retired = self.retired.max(cluster.order.generation);
             self.writes += 1;
         }
     }

@@ -67,7 +67,9 @@ impl DataError {
 /// One agent: the database nodes of its machine.
 #[async_trait]
 pub trait Data: Send + Sync {
-    /// Takes a cluster's whole order, keeps it on disk and returns before it is met. Twice the same: nothing is written.
+    /// Takes a cluster's whole order, keeps it on disk and returns before it is met. Twice the same: nothing is written. An order older than the
+    /// newest is refused, also when that cluster was retired meanwhile; for all that were retired one number stands, so that another cell's order may
+    /// have to be given again under the next number.
     async fn ensure(&self, order: &ClusterOrder) -> Result<(), DataError>;
 
     /// How the cluster stands, answered from memory.

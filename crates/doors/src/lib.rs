@@ -6,6 +6,8 @@
 //! chosen here and nowhere else; sealed secrets are never answered, opened ones exactly once; who asks is known by the kernel's word, not by theirs.
 //! Entry points: [`Doors::new`], [`serve`], [`serve_tcp`]. Status and explanations are the pure functions of [`status`] and [`explain`].
 
+mod asked;
+mod backup;
 pub mod codes;
 mod documents;
 pub mod explain;
@@ -30,9 +32,10 @@ use model::{DocumentName, PlatformName, Sensitive};
 use store::SharedStore;
 use tokio_util::sync::CancellationToken;
 
+pub use backup::Copies;
 pub use mirror::State;
 pub use server::{Options, ServeError, serve};
-pub use tcp::{TcpDoor, serve_tcp};
+pub use tcp::{Operators, TcpDoor, serve_tcp};
 
 /// Control's finalizer on tenants: their data goes before their document does.
 pub const TENANT_FINALIZER: &str = "atoll.dev/tenant";
@@ -56,6 +59,7 @@ struct Inner {
     store: SharedStore,
     engine: SharedEngine,
     reveal: Arc<dyn Reveal>,
+    copies: Option<Arc<dyn Copies>>,
     platform: PlatformName,
     active: Box<dyn Fn() -> bool + Send + Sync>,
     clock: Box<dyn Fn() -> Timestamp + Send + Sync>,
@@ -73,6 +77,7 @@ impl Doors {
             store,
             engine,
             reveal,
+            copies: None,
             platform,
             active: Box::new(|| true),
             clock: Box::new(Timestamp::now),
@@ -89,6 +94,15 @@ impl Doors {
     pub fn active(mut self, active: impl Fn() -> bool + Send + Sync + 'static) -> Self {
         if let Some(inner) = Arc::get_mut(&mut self.0) {
             inner.active = Box::new(active);
+        }
+        self
+    }
+
+    /// The same, with a store that can be copied while it works. Call it before the doors are shared.
+    #[must_use]
+    pub fn copies(mut self, copies: Arc<dyn Copies>) -> Self {
+        if let Some(inner) = Arc::get_mut(&mut self.0) {
+            inner.copies = Some(copies);
         }
         self
     }

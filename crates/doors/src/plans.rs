@@ -10,6 +10,7 @@ use model::{Document, Kind, Revision};
 use plan::{Base, ChangePlan};
 use store::{Committed, Compare, Key, StoreError, Write};
 
+use crate::asked::Asked;
 use crate::refusal::Refusal;
 use crate::wire::{Json, Name, Wanted};
 use crate::{CELL_FINALIZER, Doors, TENANT_FINALIZER, codes};
@@ -18,7 +19,7 @@ use crate::{CELL_FINALIZER, Doors, TENANT_FINALIZER, codes};
 const KEPT: SignedDuration = SignedDuration::from_hours(1);
 /// Most plans kept; the oldest goes first.
 const MOST: usize = 64;
-/// Documents of one commit; the store's limit counts compares as well as writes.
+/// Documents of one commit.
 const COMMIT: usize = store::MAX_COMMIT;
 
 /// Plans by id.
@@ -60,7 +61,7 @@ pub(crate) async fn show(State(doors): State<Doors>, Name(id): Name<String>) -> 
 }
 
 /// `POST /v1/plans/{id}/apply`
-pub(crate) async fn apply(State(doors): State<Doors>, Name(id): Name<String>) -> Result<Json<ApplyAnswer>, Refusal> {
+pub(crate) async fn apply(State(doors): State<Doors>, asked: Asked, Name(id): Name<String>) -> Result<Json<ApplyAnswer>, Refusal> {
     let (_, plan) = doors.0.plans.get(&id, (doors.0.clock)())?;
     if let Some(fault) = plan.refusal() {
         return Err(fault.into());
@@ -68,7 +69,7 @@ pub(crate) async fn apply(State(doors): State<Doors>, Name(id): Name<String>) ->
     let mut written = Vec::new();
     let mut revision = Revision(0);
     for part in plan.commits(COMMIT) {
-        let committed = write(&doors, &part).await?;
+        let committed = write(&doors, &asked, &part).await?;
         revision = committed.revision;
         written.extend(committed.documents.into_iter().flatten());
     }
@@ -87,7 +88,7 @@ pub(crate) async fn decide(doors: &Doors, documents: Vec<Document>) -> Result<Ch
 }
 
 /// Writes a part of a plan, all or nothing. What stands already as wanted counts as written: the answer to an earlier try may have been lost.
-pub(crate) async fn write(doors: &Doors, part: &[&plan::Change]) -> Result<Committed, Refusal> {
+pub(crate) async fn write(doors: &Doors, asked: &Asked, part: &[&plan::Change]) -> Result<Committed, Refusal> {
     let compares = part.iter().map(|change| {
         let key = Key::new(change.kind, change.name.clone());
         match change.base {
@@ -101,8 +102,13 @@ pub(crate) async fn write(doors: &Doors, part: &[&plan::Change]) -> Result<Commi
         labels: change.labels.clone(),
         finalizers: finalizers(change.kind),
     });
-    match doors.0.store.commit(compares.collect(), writes.collect()).await {
-        Ok(committed) => Ok(committed),
+    let asked = part.iter().map(|change| asked.write(Key::new(change.kind, change.name.clone())));
+    match doors.0.store.commit(compares.collect(), writes.chain(asked).collect()).await {
+        Ok(mut committed) => {
+            // Each stands twice in the answer: for its spec, and for who asked.
+            committed.documents.truncate(part.len());
+            Ok(committed)
+        }
         Err(error @ (StoreError::Conflict(_) | StoreError::Unknown(_))) => match standing(doors, part).await? {
             Some(committed) => Ok(committed),
             None => Err(match error {

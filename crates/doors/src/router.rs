@@ -1,16 +1,15 @@
 //! Every path of the API, on one page.
 
-use api::v1::{About, Explanation, REQUESTED_BY, StatusAnswer};
+use api::v1::{About, Explanation, StatusAnswer};
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::middleware::{Next, from_fn};
-use axum::response::Response;
+use axum::middleware::from_fn;
 use axum::routing::{get, post};
 use model::{DocumentName, Kind};
 
 use crate::refusal::Refusal;
 use crate::wire::{Json, KindAndName};
-use crate::{Doors, codes, documents, explain, logs, plans, reveal, server::caller, status, wishes};
+use crate::{Doors, asked, backup, codes, documents, explain, logs, plans, reveal, status, wishes};
 
 /// Most bytes of a plan's documents, and of any other body.
 const PLAN_BYTES: usize = 256 << 20;
@@ -37,11 +36,12 @@ pub(crate) fn router(doors: Doors) -> Router {
         .route("/v1/cells/{name}/logs", get(logs::logs))
         .route("/v1/operations/{name}/cancel", post(wishes::operation_cancel))
         .route("/v1/operations/{name}/reveal", post(reveal::reveal))
+        .route("/v1/backup", get(backup::backup))
         .route("/v1/explain/{plural}/{name}", get(whole_explanation))
         .method_not_allowed_fallback(no_such_path)
         .fallback(no_such_path)
         .layer(DefaultBodyLimit::max(BODY_BYTES))
-        .layer(from_fn(audit))
+        .layer(from_fn(asked::audit))
         .with_state(doors)
 }
 
@@ -82,19 +82,4 @@ async fn whole_explanation(State(doors): State<Doors>, KindAndName(kind, name): 
             Err(codes::UNREADABLE.refuse(format!("{} {name} does not have the shape of this release", Kind::as_str(kind).to_lowercase())))
         }
     }
-}
-
-/// Writes down who asked for a change. The kernel's word for who it is counts; the header only says by what means.
-async fn audit(request: Request, next: Next) -> Response {
-    if request.method().is_safe() {
-        return next.run(request).await;
-    }
-    let peer = caller(&request);
-    let plain = |c: char| c.is_ascii_alphanumeric() || ":-_.@/".contains(c);
-    let by = request.headers().get(REQUESTED_BY).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let by: String = by.chars().filter(|c| plain(*c)).take(100).collect();
-    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let response = next.run(request).await;
-    tracing::info!(target: "audit", peer, by, %method, path, status = response.status().as_u16(), "asked");
-    response
 }

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use axum::extract::connect_info::Connected;
-use axum::extract::{ConnectInfo, Request};
 use axum::serve::IncomingStream;
 use tokio::net::{UnixListener, UnixStream};
 use tokio_util::sync::CancellationToken;
@@ -57,19 +56,7 @@ pub enum ServeError {
 /// Who is at the other end, by the kernel's word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Peer {
-    uid: Option<u32>,
-}
-
-/// The caller of a request: a user of this machine, or whoever the certificate names.
-pub(crate) fn caller(request: &Request) -> String {
-    let extensions = request.extensions();
-    if let Some(role) = extensions.get::<identity::Role>() {
-        return role.to_string();
-    }
-    match extensions.get::<ConnectInfo<Peer>>().and_then(|info| info.0.uid) {
-        Some(uid) => format!("uid:{uid}"),
-        None => "unknown".to_owned(),
-    }
+    pub uid: Option<u32>,
 }
 
 impl Connected<IncomingStream<'_, UnixListener>> for Peer {

@@ -50,6 +50,8 @@ spec: { blueprint: wordpress, domains: [alpha.localhost], contact: a@alpha.examp
 struct Told {
     observation: Mutex<Option<Observation>>,
     lines: Mutex<Vec<LogLine>>,
+    /// Parts that have no container.
+    absent: Mutex<Vec<&'static str>>,
 }
 
 #[async_trait]
@@ -64,6 +66,9 @@ impl Engine for Told {
         Err(EngineError::Unreachable("doors never order anything".to_owned()))
     }
     async fn logs(&self, _: &CellName, instance: &InstanceName, options: LogOptions) -> Result<LogStream, EngineError> {
+        if self.absent.lock().unwrap().contains(&instance.as_str()) {
+            return Err(EngineError::Refused { reason: engine::Reason::NoSuchInstance, message: format!("no {instance}") });
+        }
         let (sender, receiver) = tokio::sync::mpsc::channel(100);
         for line in self.lines.lock().unwrap().iter().filter(|line| line.instance == *instance) {
             sender.try_send(line.clone()).unwrap();

@@ -7,6 +7,7 @@ use model::{BlueprintName, CellName, Document, DocumentName, Kind, OperationName
 use plan::{Action, Snapshot, product_of};
 use store::{Compare, Key, StoreError, Write, key_of};
 
+use crate::asked::Asked;
 use crate::documents::get;
 use crate::plans::{decide, write};
 use crate::refusal::Refusal;
@@ -19,7 +20,7 @@ const TRIES: u32 = 8;
 type Answer = Result<Json<Accepted>, Refusal>;
 
 /// `POST /v1/tenants`
-pub(crate) async fn tenant_add(State(doors): State<Doors>, Wanted(add): Wanted<TenantAdd>) -> Answer {
+pub(crate) async fn tenant_add(State(doors): State<Doors>, asked: Asked, Wanted(add): Wanted<TenantAdd>) -> Answer {
     doors.0.mirror.fresh(&doors.0.store).await?;
     let blueprint = match add.blueprint {
         Some(blueprint) => blueprint,
@@ -36,21 +37,22 @@ pub(crate) async fn tenant_add(State(doors): State<Doors>, Wanted(add): Wanted<T
         region: add.region,
         cell: add.cell,
         group: add.group,
+        https: None,
         state: TenantState::Active,
     };
-    create(&doors, Typed::<Tenant>::new(&add.name, spec).document()).await
+    create(&doors, &asked, Typed::<Tenant>::new(&add.name, spec).document()).await
 }
 
 /// `POST /v1/cells`
-pub(crate) async fn cell_open(State(doors): State<Doors>, Wanted(open): Wanted<CellOpen>) -> Answer {
+pub(crate) async fn cell_open(State(doors): State<Doors>, asked: Asked, Wanted(open): Wanted<CellOpen>) -> Answer {
     doors.0.mirror.fresh(&doors.0.store).await?;
     let blueprint = version(&doors.0.mirror.read().snapshot, open.blueprint)?;
     let spec = CellSpec { blueprint, region: open.region, machines: Vec::new(), scheduling: Scheduling::Open };
-    create(&doors, Typed::<Cell>::new(&open.name, spec).document()).await
+    create(&doors, &asked, Typed::<Cell>::new(&open.name, spec).document()).await
 }
 
 /// Creates a document, when the lint of plans lets it pass. Asked again with the same wish, it answers what stands.
-async fn create(doors: &Doors, document: Document) -> Answer {
+async fn create(doors: &Doors, asked: &Asked, document: Document) -> Answer {
     for _ in 0..TRIES {
         let plan = decide(doors, vec![document.clone()]).await?;
         let Some(change) = plan.changes.first() else { break };
@@ -69,7 +71,7 @@ async fn create(doors: &Doors, document: Document) -> Answer {
                 let refusal = codes::STANDS_ALREADY.refuse(format!("{word} {} stands already and differs in {fields}", change.name));
                 return Err(refusal.next(format!("atoll {word} show {}", change.name)));
             }
-            Action::Create => match write(doors, &[change]).await {
+            Action::Create => match write(doors, asked, &[change]).await {
                 Ok(committed) => {
                     let revision = committed.revision;
                     let document = committed.documents.into_iter().flatten().next();
@@ -85,22 +87,22 @@ async fn create(doors: &Doors, document: Document) -> Answer {
 }
 
 /// `POST /v1/tenants/{name}/suspend`
-pub(crate) async fn tenant_suspend(State(doors): State<Doors>, Name(name): Name<TenantName>) -> Answer {
-    tenant_state(&doors, &name, TenantState::Suspended).await
+pub(crate) async fn tenant_suspend(State(doors): State<Doors>, asked: Asked, Name(name): Name<TenantName>) -> Answer {
+    tenant_state(&doors, &asked, &name, TenantState::Suspended).await
 }
 
 /// `POST /v1/tenants/{name}/resume`
-pub(crate) async fn tenant_resume(State(doors): State<Doors>, Name(name): Name<TenantName>) -> Answer {
-    tenant_state(&doors, &name, TenantState::Active).await
+pub(crate) async fn tenant_resume(State(doors): State<Doors>, asked: Asked, Name(name): Name<TenantName>) -> Answer {
+    tenant_state(&doors, &asked, &name, TenantState::Active).await
 }
 
 /// `POST /v1/tenants/{name}/remove`
-pub(crate) async fn tenant_remove(State(doors): State<Doors>, Name(name): Name<TenantName>) -> Answer {
-    tenant_state(&doors, &name, TenantState::Removed).await
+pub(crate) async fn tenant_remove(State(doors): State<Doors>, asked: Asked, Name(name): Name<TenantName>) -> Answer {
+    tenant_state(&doors, &asked, &name, TenantState::Removed).await
 }
 
-async fn tenant_state(doors: &Doors, name: &TenantName, state: TenantState) -> Answer {
-    change::<Tenant>(doors, &name.into(), |tenant| {
+async fn tenant_state(doors: &Doors, asked: &Asked, name: &TenantName, state: TenantState) -> Answer {
+    change::<Tenant>(doors, asked, &name.into(), |tenant| {
         let from = tenant.spec.state;
         if from == TenantState::Removed && state == TenantState::Suspended {
             let refusal = codes::NOT_NOW.refuse(format!("tenant {name} was removed; it is not served any more"));
@@ -113,9 +115,9 @@ async fn tenant_state(doors: &Doors, name: &TenantName, state: TenantState) -> A
 }
 
 /// `POST /v1/cells/{name}/drain`
-pub(crate) async fn cell_drain(State(doors): State<Doors>, Name(name): Name<CellName>) -> Answer {
+pub(crate) async fn cell_drain(State(doors): State<Doors>, asked: Asked, Name(name): Name<CellName>) -> Answer {
     doors.0.mirror.fresh(&doors.0.store).await?;
-    change::<Cell>(&doors, &DocumentName::from(&name), |cell| {
+    change::<Cell>(&doors, &asked, &DocumentName::from(&name), |cell| {
         if cell.spec.scheduling == Scheduling::Draining {
             return Ok(false);
         }
@@ -127,7 +129,7 @@ pub(crate) async fn cell_drain(State(doors): State<Doors>, Name(name): Name<Cell
 }
 
 /// `POST /v1/cells/{name}/close`
-pub(crate) async fn cell_close(State(doors): State<Doors>, Name(name): Name<CellName>) -> Answer {
+pub(crate) async fn cell_close(State(doors): State<Doors>, asked: Asked, Name(name): Name<CellName>) -> Answer {
     let key = Key::new(Kind::Cell, &name);
     for _ in 0..TRIES {
         let document = get(&doors, Kind::Cell, &key.name).await?;
@@ -138,7 +140,7 @@ pub(crate) async fn cell_close(State(doors): State<Doors>, Name(name): Name<Cell
         let cell = Typed::<Cell>::read(document.clone())?;
         may_empty(&doors.0.mirror.read().snapshot, &name, &cell)?;
         let compare = Compare::Revision(key.clone(), document.metadata.revision);
-        match doors.0.store.commit(vec![compare], vec![Write::Delete(key.clone())]).await {
+        match doors.0.store.commit(vec![compare], vec![asked.write(key.clone()), Write::Delete(key.clone())]).await {
             Ok(committed) => {
                 let document = committed.documents.into_iter().flatten().next().unwrap_or(document);
                 return Ok(Json(Accepted { document, changed: true, revision: committed.revision }));
@@ -167,8 +169,8 @@ fn may_empty(snapshot: &Snapshot, name: &CellName, cell: &Typed<Cell>) -> Result
 }
 
 /// `POST /v1/operations/{name}/cancel`
-pub(crate) async fn operation_cancel(State(doors): State<Doors>, Name(name): Name<OperationName>) -> Answer {
-    change::<Operation>(&doors, &DocumentName::from(&name), |operation| {
+pub(crate) async fn operation_cancel(State(doors): State<Doors>, asked: Asked, Name(name): Name<OperationName>) -> Answer {
+    change::<Operation>(&doors, &asked, &DocumentName::from(&name), |operation| {
         if operation.status.state.ended() {
             let refusal = codes::NOT_NOW.refuse(format!("operation {name} has ended: {:?}", operation.status.state));
             return Err(refusal.next(format!("atoll operation show {name}")));
@@ -179,7 +181,7 @@ pub(crate) async fn operation_cancel(State(doors): State<Doors>, Name(name): Nam
 }
 
 /// Changes the spec of a document that stands; `wish` says whether it changed anything.
-async fn change<R: Resource>(doors: &Doors, name: &DocumentName, wish: impl Fn(&mut Typed<R>) -> Result<bool, Refusal>) -> Answer {
+async fn change<R: Resource>(doors: &Doors, asked: &Asked, name: &DocumentName, wish: impl Fn(&mut Typed<R>) -> Result<bool, Refusal>) -> Answer {
     for _ in 0..TRIES {
         let document = get(doors, R::KIND, name).await?;
         if document.metadata.deletion_requested_at.is_some() {
@@ -191,7 +193,7 @@ async fn change<R: Resource>(doors: &Doors, name: &DocumentName, wish: impl Fn(&
             return Ok(Json(Accepted { revision: document.metadata.revision, document, changed: false }));
         }
         let compare = Compare::Revision(key_of(&typed), document.metadata.revision);
-        match doors.0.store.commit(vec![compare], vec![store::spec_write(&typed)]).await {
+        match doors.0.store.commit(vec![compare], vec![store::spec_write(&typed), asked.write(key_of(&typed))]).await {
             Ok(committed) => {
                 let revision: Revision = committed.revision;
                 let document = committed.documents.into_iter().flatten().next().unwrap_or(document);

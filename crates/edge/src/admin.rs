@@ -12,6 +12,7 @@ use routes::Route;
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
+use crate::certificates::Shaking;
 use crate::deliver::Deliver;
 use crate::feed::Feed;
 use crate::table::{Lookup, Routes};
@@ -25,13 +26,19 @@ pub(crate) struct Admin {
     pub routes: Arc<Routes>,
     pub deliver: Arc<Deliver>,
     pub feed: Arc<Feed>,
+    pub shaking: Option<Arc<Shaking>>,
     pub metrics: Arc<Metrics>,
     pub stopping: CancellationToken,
 }
 
 /// The admin door's routes.
 pub(crate) fn router(admin: Arc<Admin>) -> Router {
-    Router::new().route("/healthz", get(healthz)).route("/metrics", get(metrics)).route("/routes", get(routes)).with_state(admin)
+    Router::new()
+        .route("/healthz", get(healthz))
+        .route("/metrics", get(metrics))
+        .route("/routes", get(routes))
+        .route("/certificates", get(certificates))
+        .with_state(admin)
 }
 
 async fn healthz(State(admin): State<Arc<Admin>>) -> (StatusCode, String) {
@@ -65,7 +72,29 @@ async fn metrics(State(admin): State<Arc<Admin>>) -> String {
         gauge("requests_held", "Requests that wait for their tenant.", admin.deliver.held() as f64);
     }
     gauge("feed_silence_seconds", "Time since control was last heard.", silence);
+    if let Some(shaking) = &admin.shaking {
+        handshakes(&mut text, shaking);
+    }
     admin.metrics.text("atoll_edge") + &text.finish()
+}
+
+fn handshakes(text: &mut Text, shaking: &Shaking) {
+    text.head("certificates", "gauge", "Certificates known.");
+    text.line("certificates", "", shaking.book().certificates());
+    text.head("certificates_with_problems", "gauge", "Certificates that have ended or cannot be used; /certificates names them.");
+    text.line("certificates_with_problems", "", shaking.book().problems().len());
+    text.head("handshakes_total", "counter", "Handshakes of visitors.");
+    for (kind, count) in shaking.counts() {
+        text.line("handshakes_total", &format!("{{result=\"{kind}\"}}"), count);
+    }
+}
+
+/// How many certificates there are, and what is wrong with which.
+async fn certificates(State(admin): State<Arc<Admin>>) -> Response {
+    let Some(shaking) = &admin.shaking else { return (StatusCode::NOT_FOUND, "this edge has no door under TLS\n").into_response() };
+    let book = shaking.book();
+    let problems: std::collections::BTreeMap<_, _> = book.problems().into_iter().map(|problem| (problem.name, problem.reason)).collect();
+    Json(serde_json::json!({ "number": book.number(), "certificates": book.certificates(), "problems": problems })).into_response()
 }
 
 /// Which host to explain.

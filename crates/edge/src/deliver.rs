@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
-use proxy::{Action, Decide, Forward, Judgement, Labels, Page, Reason, Request, ResponseHead};
+use proxy::{Action, Decide, Ended, Forward, Group, Judgement, Labels, Page, Put, Reason, Request, ResponseHead};
 use routes::{REFUSAL_HEADER, Refusal, Route, RouteState, TENANT_HEADER};
 use tokio::time::Instant;
 
+use crate::fair::{Fair, Pass};
+use crate::https::{HSTS, Https};
 use crate::table::{Elsewhere, Lookup, Routes};
 
 /// Longest time for which a request waits for its tenant, however often it was refused.
@@ -23,6 +25,8 @@ const MOST_DISBELIEFS: u32 = 1;
 #[derive(Debug)]
 pub(crate) struct Deliver {
     pub routes: Arc<Routes>,
+    https: Option<Https>,
+    pub fair: Arc<Fair>,
     held: AtomicUsize,
 }
 
@@ -33,6 +37,9 @@ pub(crate) struct Ticket {
     refusal: Option<Refusal>,
     deadline: Option<Instant>,
     disbeliefs: u32,
+    stay: Option<String>,
+    /// Kept to the end of the request.
+    pass: Option<Pass>,
 }
 
 /// Why a request waits.
@@ -44,8 +51,8 @@ enum Wait {
 }
 
 impl Deliver {
-    pub(crate) fn new(routes: Arc<Routes>) -> Self {
-        Self { routes, held: AtomicUsize::default() }
+    pub(crate) fn new(routes: Arc<Routes>, fair: Arc<Fair>, https: Option<Https>) -> Self {
+        Self { routes, fair, https, held: AtomicUsize::default() }
     }
 
     /// Requests that wait now.
@@ -75,19 +82,31 @@ impl Decide for Deliver {
     type Ticket = Ticket;
 
     async fn decide<'a>(&'a self, request: Request<'a>, ticket: &'a mut Ticket) -> Action {
+        if let Some(https) = &self.https {
+            if let Some(page) = https.first(request) {
+                return Action::Answer(page);
+            }
+            ticket.stay = https.stay(request);
+        }
         let mut changes = None;
         loop {
             // Routes are looked up after the subscription, so no change is missed between.
-            let (route, group) = match self.routes.lookup(request.head.host()) {
-                Lookup::Found(route, group) => (route, group),
-                Lookup::Elsewhere(route, elsewhere) => {
-                    ticket.route = Some(route);
-                    return Action::Answer(redirect_page(&elsewhere, request));
-                }
+            let (route, group, elsewhere) = match self.routes.lookup(request.head.host()) {
+                Lookup::Found(route, group) => (route, group, None),
+                Lookup::Elsewhere(route, elsewhere) => (route, Group::default(), Some(elsewhere)),
                 Lookup::Unknown => return Action::Answer(Page::of(Reason::UnknownHost)),
                 Lookup::NoTable => return Action::Answer(Page::of(Reason::NoRoutes)),
             };
             ticket.route = Some(route.clone());
+            if ticket.pass.is_none() {
+                match self.fair.enter(route.tenant(), route.class(), request.peer.ip()).await {
+                    Ok(pass) => ticket.pass = Some(pass),
+                    Err(denied) => return Action::Answer(Page::of(denied.reason).retry_after(denied.after)),
+                }
+            }
+            if let Some(elsewhere) = &elsewhere {
+                return Action::Answer(redirect_page(elsewhere, request));
+            }
             let wait = match (route.state(), ticket.refusal) {
                 (RouteState::Suspended, _) => return Action::Answer(Page::of(Reason::TenantSuspended)),
                 (RouteState::Held | RouteState::Moved, _) => Some(Wait::Routes(Reason::TenantHeld)),
@@ -97,8 +116,7 @@ impl Decide for Deliver {
                 (_, _) => None,
             };
             let Some(wait) = wait else {
-                let add = vec![(TENANT_HEADER, route.header().to_owned())];
-                return Action::Forward(Forward { to: group, otherwise: Reason::UpstreamUnreachable, add });
+                return Action::Forward(Forward { to: group, otherwise: Reason::UpstreamUnreachable });
             };
             let deadline = *ticket.deadline.get_or_insert_with(|| Instant::now() + HOLD);
             let Some(changes) = &mut changes else {
@@ -111,6 +129,12 @@ impl Decide for Deliver {
             if matches!(wait, Wait::Gate) {
                 ticket.refusal = None;
             }
+        }
+    }
+
+    fn add(&self, ticket: &Ticket, put: &mut Put<'_>) {
+        if let Some(route) = &ticket.route {
+            put(TENANT_HEADER, route.header());
         }
     }
 
@@ -144,6 +168,20 @@ impl Decide for Deliver {
         }
     }
 
+    fn adds<'t>(&self, ticket: &'t Ticket) -> Option<(&'static str, &'t str)> {
+        ticket.stay.as_deref().map(|stay| (HSTS, stay))
+    }
+
+    fn pace(&self, ticket: &Ticket, octets: u64) -> Duration {
+        ticket.pass.as_ref().map_or(Duration::ZERO, |pass| pass.octets(octets))
+    }
+
+    fn ended(&self, ticket: &Ticket, ended: &Ended) {
+        if let Some(pass) = &ticket.pass {
+            pass.ended(ended);
+        }
+    }
+
     fn labels<'t>(&self, ticket: &'t Ticket) -> Labels<'t> {
         ticket.route.as_ref().map_or_else(Labels::default, |route| Labels {
             tenant: Some(route.tenant()),
@@ -156,7 +194,8 @@ impl Decide for Deliver {
 /// Sends the visitor to the same path on another host, on the port that was asked.
 fn redirect_page(elsewhere: &Elsewhere, request: Request<'_>) -> Page {
     let target = if request.head.target() == "*" { "/" } else { request.head.target() };
-    let location = format!("http://{}{}{target}", elsewhere.to, request.head.port());
+    let scheme = if request.secure { "https" } else { "http" };
+    let location = format!("{scheme}://{}{}{target}", elsewhere.to, request.head.port());
     Page::text(elsewhere.status, format!("{location}\n")).with("Location", location)
 }
 

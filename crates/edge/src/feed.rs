@@ -278,13 +278,13 @@ fn tell(refused: Vec<Refused>) {
 }
 
 /// Percent-encodes what is no letter, digit, dash, dot or underscore.
-fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     let one = |b: u8| if b.is_ascii_alphanumeric() || b"-._".contains(&b) { char::from(b).to_string() } else { format!("%{b:02X}") };
     text.bytes().map(one).collect()
 }
 
 /// 0 to 255, different from edge to edge and from time to time.
-fn jitter() -> u8 {
+pub(crate) fn jitter() -> u8 {
     use std::hash::{BuildHasher as _, RandomState};
     RandomState::new().hash_one(0).to_le_bytes()[0]
 }

@@ -18,17 +18,23 @@ const WITHIN: Duration = Duration::from_secs(10);
 const SERVING: u8 = b's';
 const PUBLIC: u8 = b'p';
 const ADMIN: u8 = b'a';
+const SECURE: u8 = b't';
+/// Most sockets of an edge.
+const MOST: usize = 3;
 
 /// The listening sockets of an edge.
 #[derive(Debug)]
 pub(crate) struct Sockets {
     pub public: TcpListener,
     pub admin: TcpListener,
+    /// For visitors under TLS, where there is one.
+    pub secure: Option<TcpListener>,
 }
 
 impl Sockets {
     pub(crate) fn try_clone(&self) -> io::Result<Self> {
-        Ok(Self { public: self.public.try_clone()?, admin: self.admin.try_clone()? })
+        let secure = self.secure.as_ref().map(TcpListener::try_clone).transpose()?;
+        Ok(Self { public: self.public.try_clone()?, admin: self.admin.try_clone()?, secure })
     }
 }
 
@@ -78,20 +84,24 @@ pub(crate) async fn until_gone(stream: UnixStream) {
 }
 
 fn send(stream: &UnixStream, sockets: &Sockets) -> io::Result<()> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST))];
     let mut control = SendAncillaryBuffer::new(&mut space);
-    let passed = [sockets.public.as_fd(), sockets.admin.as_fd()];
-    if !control.push(SendAncillaryMessage::ScmRights(&passed)) {
-        return Err(io::Error::other("no room for two sockets"));
+    let (mut passed, mut kinds) = (vec![sockets.public.as_fd(), sockets.admin.as_fd()], vec![PUBLIC, ADMIN]);
+    if let Some(secure) = &sockets.secure {
+        passed.push(secure.as_fd());
+        kinds.push(SECURE);
     }
-    let sent = sendmsg(stream, &[IoSlice::new(&[PUBLIC, ADMIN])], &mut control, SendFlags::NOSIGNAL)?;
-    if sent == 2 { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
+    if !control.push(SendAncillaryMessage::ScmRights(&passed)) {
+        return Err(io::Error::other("no room for the sockets"));
+    }
+    let sent = sendmsg(stream, &[IoSlice::new(&kinds)], &mut control, SendFlags::NOSIGNAL)?;
+    if sent == kinds.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
 }
 
 fn receive(stream: &UnixStream) -> io::Result<Sockets> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
-    let mut kinds = [0; 2];
+    let mut kinds = [0; MOST];
     let got = recvmsg(stream, &mut [IoSliceMut::new(&mut kinds)], &mut control, RecvFlags::CMSG_CLOEXEC)?;
     let mut passed: Vec<OwnedFd> = Vec::new();
     for message in control.drain() {
@@ -100,8 +110,11 @@ fn receive(stream: &UnixStream) -> io::Result<Sockets> {
         }
     }
     let mut passed = passed.into_iter();
-    match (got.bytes, kinds, passed.next(), passed.next(), passed.next()) {
-        (2, [PUBLIC, ADMIN], Some(public), Some(admin), None) => Ok(Sockets { public: public.into(), admin: admin.into() }),
-        _ => Err(io::Error::other("the running edge passed something else than its two sockets")),
+    match (&kinds[..got.bytes.min(MOST)], passed.next(), passed.next(), passed.next()) {
+        ([PUBLIC, ADMIN], Some(public), Some(admin), None) => Ok(Sockets { public: public.into(), admin: admin.into(), secure: None }),
+        ([PUBLIC, ADMIN, SECURE], Some(public), Some(admin), Some(secure)) => {
+            Ok(Sockets { public: public.into(), admin: admin.into(), secure: Some(secure.into()) })
+        }
+        _ => Err(io::Error::other("the running edge passed something else than its sockets")),
     }
 }

@@ -14,10 +14,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admin::{Admin, router};
+use crate::certificates::{self, Shaking};
 use crate::deliver::Deliver;
 use crate::disk::Disk;
+use crate::fair::Fair;
 use crate::feed::{Feed, Source};
 use crate::handover::{self, Sockets};
+use crate::https::Https;
 use crate::table::Routes;
 use crate::watchdog::{self, Watchdog};
 use crate::{audit, disk, feed, probes, report};
@@ -42,8 +45,19 @@ pub struct Options {
     pub identity: PathBuf,
     /// Control's route feed.
     pub feed: SocketAddr,
+    /// The door for visitors under TLS, where there is one.
+    pub secure: Option<Secure>,
     /// Threads that serve; 0 means one for each processor.
     pub workers: usize,
+}
+
+/// A door under TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Secure {
+    /// Where visitors come in.
+    pub listen: SocketAddr,
+    /// The port that they see, which redirects name.
+    pub port: u16,
 }
 
 /// Why an edge cannot go on.
@@ -58,6 +72,9 @@ pub enum Error {
     /// Its identity cannot be used.
     #[error("the edge has no usable identity")]
     Identity(#[from] IdentityError),
+    /// The certificates' file cannot be used.
+    #[error("the edge cannot use its certificates")]
+    Certificates(#[from] certs::BookError),
     /// A thread or socket failed.
     #[error("the edge's public door failed")]
     Public(#[source] std::io::Error),
@@ -77,10 +94,16 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Error>
     }
     let (disk, table) = Disk::open(&options.state, &options.name);
     let routes = Arc::new(Routes::new(table));
-    let deliver = Arc::new(Deliver::new(routes.clone()));
+    let shaking = match options.secure {
+        Some(_) => Some(Arc::new(Shaking::new(Arc::new(certificates::open(&options.state)?))?)),
+        None => None,
+    };
+    let https = options.secure.zip(shaking.as_ref()).map(|(secure, shaking)| Https { book: shaking.book().clone(), port: secure.port });
     let workers = if options.workers > 0 { options.workers } else { std::thread::available_parallelism().map_or(1, usize::from) };
-    let log = AccessLog::stdout().map_err(Error::Public)?;
     let mut serving = proxy::Options::new("edge", Faces::Visitors, workers);
+    let fair = Arc::new(Fair::new(usize::try_from(serving.limits.requests).unwrap_or(usize::MAX)));
+    let deliver = Arc::new(Deliver::new(routes.clone(), fair, https));
+    let log = AccessLog::stdout().map_err(Error::Public)?;
     // A gate gives up first, and says why.
     serving.times.answer += Duration::from_secs(10);
     let server = Server::new(deliver.clone(), serving, log);
@@ -95,10 +118,14 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Error>
     let source = Source { client: client.clone(), control: options.feed, name: options.name.clone() };
     tasks.spawn(feed::follow(routes.clone(), source, told.clone(), background.clone()));
     tasks.spawn(audit::audit(routes.clone(), told.clone(), background.clone()));
+    if let Some(shaking) = &shaking {
+        let book = shaking.book().clone();
+        tasks.spawn(certificates::follow(book, client.clone(), options.feed, options.name.clone(), background.clone()));
+    }
     tasks.spawn(report::report(routes.clone(), told.clone(), client, options.feed, options.name.clone(), background.clone()));
     tasks.spawn(probes::probe(routes.clone(), background.clone()));
-    let admin = Arc::new(Admin { routes, deliver, feed: told, metrics: server.metrics().clone(), stopping: stop.clone() });
-    let edge = Edge { options, server, admin, tasks: tasks.clone() };
+    let admin = Arc::new(Admin { routes, deliver, feed: told, shaking: shaking.clone(), metrics: server.metrics().clone(), stopping: stop.clone() });
+    let edge = Edge { options, server, shaking, admin, tasks: tasks.clone() };
     let result = edge.serve(&stop).await;
     background.cancel();
     tasks.close();
@@ -111,6 +138,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Error>
 struct Edge {
     options: Options,
     server: Arc<Server<Deliver>>,
+    shaking: Option<Arc<Shaking>>,
     admin: Arc<Admin>,
     tasks: TaskTracker,
 }
@@ -125,7 +153,7 @@ impl Edge {
         loop {
             let closing = stop.child_token();
             let copy = sockets.try_clone().map_err(Error::Public)?;
-            let served = tokio::spawn(self.server.clone().serve(copy.public, closing.clone()));
+            let served = tokio::spawn(self.serve_visitors(copy.public, copy.secure, closing.clone()));
             self.open_admin(copy.admin, closing.clone());
             let next = self.open_handover()?;
             ready.say().map_err(|error| Error::Folder(self.options.state.clone(), error))?;
@@ -155,24 +183,50 @@ impl Edge {
         }
     }
 
+    /// Both doors of visitors, until the stop.
+    fn serve_visitors(
+        &self,
+        public: TcpListener,
+        secure: Option<TcpListener>,
+        closing: CancellationToken,
+    ) -> impl Future<Output = std::io::Result<()>> + use<> {
+        let plain = self.server.clone().serve(public, closing.clone());
+        let secure = secure.zip(self.shaking.clone()).map(|(listener, shaking)| self.server.clone().serve_secure(listener, shaking, closing));
+        async move {
+            match secure {
+                Some(secure) => tokio::try_join!(plain, secure).map(|_| ()),
+                None => plain.await,
+            }
+        }
+    }
+
     /// The sockets of the edge before this one, or new ones.
     async fn sockets(&self) -> Result<(Sockets, Option<UnixStream>), Error> {
         let folder = self.options.state.clone();
         let asked = tokio::task::spawn_blocking(move || handover::ask(&folder)).await.unwrap_or_else(|error| Err(std::io::Error::other(error)));
-        let (listen, admin) = (self.options.listen, self.options.admin);
+        let (listen, admin, door) = (self.options.listen, self.options.admin, self.options.secure.map(|secure| secure.listen));
         match asked {
             Ok(Some((sockets, before))) => {
                 // An address that changed is opened anew; the old one closes with the old edge.
                 let fits = |socket: &TcpListener, wanted: SocketAddr| socket.local_addr().is_ok_and(|have| have == wanted || wanted.port() == 0);
                 let public = if fits(&sockets.public, listen) { sockets.public } else { bind(listen).await? };
                 let admin = if fits(&sockets.admin, admin) { sockets.admin } else { bind(admin).await? };
+                let secure = match (sockets.secure, door) {
+                    (Some(socket), Some(wanted)) if fits(&socket, wanted) => Some(socket),
+                    (_, Some(wanted)) => Some(bind(wanted).await?),
+                    (_, None) => None,
+                };
                 tracing::info!("the sockets of the running edge were taken over");
-                return Ok((Sockets { public, admin }, Some(before)));
+                return Ok((Sockets { public, admin, secure }, Some(before)));
             }
             Ok(None) => {}
             Err(error) => tracing::warn!(%error, "the running edge did not hand its sockets over"),
         }
-        Ok((Sockets { public: bind(listen).await?, admin: bind(admin).await? }, None))
+        let secure = match door {
+            Some(door) => Some(bind(door).await?),
+            None => None,
+        };
+        Ok((Sockets { public: bind(listen).await?, admin: bind(admin).await?, secure }, None))
     }
 
     fn open_admin(&self, listener: TcpListener, closing: CancellationToken) {

@@ -1,5 +1,5 @@
 //! An edge between real sockets: control feeds, visitors ask, gates answer.
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "tests")]
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -134,6 +134,7 @@ impl World {
             state: self.state(),
             identity: self.folder.path().join("identity"),
             feed: self.control_address,
+            secure: None,
             workers: 2,
         };
         let stop = CancellationToken::new();

@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::Epoch;
-use proxy::{Action, Decide, Forward, Labels, Page, Reason, Request};
+use proxy::{Action, Decide, Forward, Labels, Page, Put, Reason, Request};
 use routes::{GateTenantState, REFUSAL_HEADER, Refusal, TENANT_HEADER, TenantHeader};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::busy::UnderWay;
 use crate::known::Memory;
 
 /// How long a request waits for a push that must be on its way.
@@ -29,6 +30,16 @@ pub(crate) struct Door {
 #[derive(Debug, Default)]
 pub(crate) struct Ticket {
     header: Option<Arc<TenantHeader>>,
+    /// Kept to the end of the request.
+    under_way: Option<UnderWay>,
+}
+
+impl Ticket {
+    /// Refuses; what is refused is not under way.
+    fn refuse(&mut self, refusal: Refusal) -> Action {
+        self.under_way = None;
+        refuse(refusal)
+    }
 }
 
 impl Decide for Door {
@@ -41,30 +52,42 @@ impl Decide for Door {
         let Some(text) = request.head.find_only(TENANT_HEADER).and_then(|value| std::str::from_utf8(value).ok()) else {
             return refuse(Refusal::BadMac);
         };
-        let deadline = Instant::now() + PUSH;
-        let mut changes = self.memory.changes();
+        let mut waiting = None;
         loop {
-            changes.borrow_and_update();
             let known = self.memory.known();
             let Some(header) = self.memory.verify(&known, text) else {
                 return refuse(Refusal::BadMac);
             };
             ticket.header = Some(header.clone());
+            // Counted before the state is looked at, so that nobody slips in behind a tenant that was just closed.
+            ticket.under_way = Some(self.memory.busy.begin(header.clone(), !request.head.is_safe()));
+            let known = self.memory.known();
             let verdict = judge(known.tenant(&header.tenant), header.epoch, request.head.is_safe());
             match verdict {
                 Verdict::Serve if header.cell == known.state.cell => {
-                    let add = vec![(APPLICATION_HEADER, header.tenant.to_string())];
-                    return Action::Forward(Forward { to: known.entry.clone(), otherwise: Reason::NoReadyInstance, add });
+                    return Action::Forward(Forward { to: known.entry.clone(), otherwise: Reason::NoReadyInstance });
                 }
-                Verdict::Serve => return refuse(Refusal::BadMac),
-                Verdict::Refuse(refusal) => return refuse(refusal),
+                Verdict::Serve => return ticket.refuse(Refusal::BadMac),
+                Verdict::Refuse(refusal) => return ticket.refuse(refusal),
                 Verdict::Wait => {
-                    let pushed = tokio::time::timeout_at(deadline, changes.changed()).await;
+                    ticket.under_way = None;
+                    // A push between the look and the subscription would be missed, so the first wait is another look.
+                    let Some((deadline, changes)) = &mut waiting else {
+                        waiting = Some((Instant::now() + PUSH, self.memory.changes()));
+                        continue;
+                    };
+                    let pushed = tokio::time::timeout_at(*deadline, changes.changed()).await;
                     if !matches!(pushed, Ok(Ok(()))) {
-                        return refuse(Refusal::NotYet);
+                        return ticket.refuse(Refusal::NotYet);
                     }
                 }
             }
+        }
+    }
+
+    fn add(&self, ticket: &Ticket, put: &mut Put<'_>) {
+        if let Some(header) = &ticket.header {
+            put(APPLICATION_HEADER, header.tenant.as_str());
         }
     }
 

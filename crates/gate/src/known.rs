@@ -5,11 +5,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use model::{Epoch, InstanceName, ServiceName, TenantName};
 use proxy::{Group, Health, Probe, Upstream};
-use routes::{CellKey, GateHealth, GateInstanceReport, GateProbe, GateReport, GateState, GateStateError, GateTenantState, KeyId, TenantHeader};
+use routes::{
+    CellKey, GateHealth, GateInstanceReport, GateProbe, GateReport, GateState, GateStateError, GateTenantReport, GateTenantState, KeyId, TenantHeader,
+};
 use tokio::sync::watch;
 
-/// Most headers that are remembered as verified.
-const MOST_VERIFIED: usize = 20_000;
+use crate::busy::Busy;
+
+/// Headers that may be remembered as verified, however few tenants there are. Of each tenant there is one, and another during a change of its epoch or of the key.
+const LEAST_VERIFIED: usize = 1000;
 
 /// An instance as the gate uses it.
 #[derive(Debug, Clone)]
@@ -95,6 +99,8 @@ pub(crate) enum Refused {
 /// The gate's memory, shared by its doors.
 #[derive(Debug)]
 pub(crate) struct Memory {
+    /// What tenants have under way.
+    pub busy: Arc<Busy>,
     known: RwLock<Arc<Known>>,
     verified: RwLock<HashMap<Box<str>, Arc<TenantHeader>>>,
     /// Instances that are in the state no more but still have something under way.
@@ -105,7 +111,7 @@ pub(crate) struct Memory {
 impl Memory {
     pub(crate) fn new(state: GateState) -> Self {
         let known = RwLock::new(Arc::new(Known::new(state, &[])));
-        Self { known, verified: RwLock::default(), leaving: Mutex::default(), changed: watch::Sender::new(()) }
+        Self { busy: Arc::default(), known, verified: RwLock::default(), leaving: Mutex::default(), changed: watch::Sender::new(()) }
     }
 
     pub(crate) fn known(&self) -> Arc<Known> {
@@ -161,6 +167,7 @@ impl Memory {
             }
         }
         drop(leaving);
+        self.busy.sweep();
         self.changed.send_replace(());
     }
 
@@ -173,7 +180,7 @@ impl Memory {
         let mut verified = self.verified.write().unwrap_or_else(PoisonError::into_inner);
         // Keys may have been replaced since `known` was read; what was proved by an old key must not be remembered past it.
         if known.state.keys == self.known().state.keys {
-            if verified.len() >= MOST_VERIFIED {
+            if verified.len() >= LEAST_VERIFIED.max(2 * known.tenants.len()) {
                 verified.clear();
             }
             verified.insert(text.into(), header.clone());
@@ -203,7 +210,13 @@ impl Memory {
             service: member.service,
             name: member.name,
         });
+        let closed = known.state.tenants.iter().filter(|tenant| tenant.state != GateTenantState::Open);
+        let tenants = closed.map(|tenant| {
+            let counts = self.busy.of(&tenant.tenant);
+            GateTenantReport { tenant: tenant.tenant.clone(), in_flight: counts.all, writes: counts.writes }
+        });
         GateReport {
+            tenants: tenants.filter(|tenant| tenant.in_flight > 0).collect(),
             cell: known.state.cell.clone(),
             gate: gate.clone(),
             number: known.state.number,

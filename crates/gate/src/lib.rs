@@ -7,6 +7,7 @@
 //! Entry points: [`run`], [`client::GateClient`].
 
 mod admin;
+mod busy;
 pub mod client;
 mod disk;
 mod door;

@@ -123,7 +123,12 @@ impl Ca {
         let roots = files::read(&folder.join(CA_FILE)).ok().flatten();
         let leaf = Leaf::load(folder);
         roots.as_deref() == Some(&self.certificate)
-            && leaf.is_ok_and(|leaf| leaf.role.as_ref() == Some(role) && leaf.not_after > after(now, RENEW_BEFORE) && self.signed(&leaf))
+            && leaf.is_ok_and(|leaf| leaf.role.as_ref() == Some(role) && Self::lasts(&leaf, now) && self.signed(&leaf))
+    }
+
+    /// Whether a certificate is good now and for a while. One that was made while the clock ran far ahead begins too late, once the clock is set right.
+    fn lasts(leaf: &Leaf, now: Timestamp) -> bool {
+        leaf.not_before <= now && leaf.not_after > after(now, RENEW_BEFORE)
     }
 
     /// Whether this CA signed a certificate: one of an earlier CA in the same folder did not.

@@ -114,10 +114,7 @@ impl HttpsClient {
 
     async fn open(&self, addr: SocketAddr, server: &Role) -> Result<SendRequest<Full<Bytes>>, RequestError> {
         let unreachable = |reason: String| RequestError::Unreachable { role: server.to_string(), addr, reason };
-        let stream = match tokio::time::timeout(CONNECT, self.connect(addr, server)).await {
-            Ok(stream) => stream?,
-            Err(_) => return Err(unreachable(format!("not within {CONNECT:?}"))),
-        };
+        let stream = self.dial(addr, server).await?;
         let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|e| unreachable(e.to_string()))?;
         // Ends by itself: with the last answer's body once nobody can send, or when either side hangs up.
         tokio::spawn(async move {
@@ -126,6 +123,17 @@ impl HttpsClient {
             }
         });
         Ok(sender)
+    }
+
+    /// A connection to a server whose role is proved, for other protocols than the requests of this client.
+    ///
+    /// # Errors
+    /// [`RequestError::Unreachable`] or [`RequestError::Untrusted`]. The server judges this side when it reads; it may still hang up then.
+    pub async fn dial(&self, addr: SocketAddr, server: &Role) -> Result<tokio_rustls::client::TlsStream<TcpStream>, RequestError> {
+        match tokio::time::timeout(CONNECT, self.connect(addr, server)).await {
+            Ok(stream) => stream,
+            Err(_) => Err(RequestError::Unreachable { role: server.to_string(), addr, reason: format!("not within {CONNECT:?}") }),
+        }
     }
 
     async fn connect(&self, addr: SocketAddr, server: &Role) -> Result<tokio_rustls::client::TlsStream<TcpStream>, RequestError> {

@@ -25,7 +25,7 @@ pub(crate) fn read(path: &Path) -> Result<Option<String>, IdentityError> {
 }
 
 /// Reads a private file; none where there is none.
-pub(crate) fn read_private(path: &Path) -> Result<Option<String>, IdentityError> {
+pub fn read_private(path: &Path) -> Result<Option<String>, IdentityError> {
     match fs::metadata(path) {
         Ok(meta) if meta.mode() & OTHERS != 0 => Err(IdentityError::Mode { path: path.to_owned(), mode: meta.mode() & 0o7777 }),
         Ok(_) => read(path),
@@ -45,7 +45,7 @@ pub(crate) fn replace(path: &Path, text: &str, mode: u32, owner: Option<u32>) ->
 }
 
 /// Creates a private file if there is none; whoever comes second gets what the first one wrote.
-pub(crate) fn create_private(path: &Path, text: &str) -> Result<String, IdentityError> {
+pub fn create_private(path: &Path, text: &str) -> Result<String, IdentityError> {
     let beside = beside(path)?;
     write_new(&beside, text, 0o600, None)?;
     let linked = fs::hard_link(&beside, path);

@@ -20,6 +20,7 @@ pub mod tls;
 pub use ca::{Ca, Issued};
 pub use client::{HttpsClient, Kept, RequestError};
 pub use error::IdentityError;
+pub use files::{create_private, read_private};
 pub use material::{CA_FILE, IDENTITY_FILE};
 pub use random::{alphanumeric, token};
 pub use role::{Role, RoleError};

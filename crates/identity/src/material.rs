@@ -27,6 +27,7 @@ pub(crate) struct Leaf {
     pub certificate: CertificateDer<'static>,
     pub key: PrivateKeyDer<'static>,
     pub role: Option<Role>,
+    pub not_before: Timestamp,
     pub not_after: Timestamp,
 }
 
@@ -37,9 +38,10 @@ impl Leaf {
         let certificate = CertificateDer::from_pem_slice(text.as_bytes()).map_err(|e| IdentityError::content(&path, e))?;
         let key = PrivateKeyDer::from_pem_slice(text.as_bytes()).map_err(|e| IdentityError::content(&path, e))?;
         let (_, parsed) = x509_parser::parse_x509_certificate(&certificate).map_err(|e| IdentityError::content(&path, e))?;
-        let not_after = Timestamp::from_second(parsed.validity().not_after.timestamp()).map_err(|e| IdentityError::content(&path, e))?;
+        let moment = |at: x509_parser::time::ASN1Time| Timestamp::from_second(at.timestamp()).map_err(|e| IdentityError::content(&path, e));
+        let (not_before, not_after) = (moment(parsed.validity().not_before)?, moment(parsed.validity().not_after)?);
         let role = role_of(&certificate);
-        Ok(Self { certificate, key, role, not_after })
+        Ok(Self { certificate, key, role, not_before, not_after })
     }
 }
 

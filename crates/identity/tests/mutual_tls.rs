@@ -199,6 +199,26 @@ fn ensure_writes_only_when_it_must() {
     assert_eq!(fs::metadata(folder.join(IDENTITY_FILE)).unwrap().permissions().mode() & 0o777, 0o600);
 }
 
+/// A platform that was started while the clock ran a year ahead works on when the clock is set right, and when it jumps ahead.
+#[tokio::test]
+async fn a_jump_of_the_clock_is_mended_by_the_next_look() {
+    let folder = tempfile::tempdir().unwrap();
+    let now = Timestamp::now();
+    let ahead = now + SignedDuration::from_hours(24 * 365);
+    let world = World { ca: Ca::create_or_open(&folder.path().join("ca"), &platform(), ahead).unwrap(), folder };
+    let (agent, control) = (world.folder.path().join("agent"), world.folder.path().join("control"));
+    for (folder, name) in [(&agent, "agent/m1"), (&control, "control")] {
+        assert!(world.ca.ensure(folder, &role(name), None, ahead).unwrap());
+        assert!(world.ca.ensure(folder, &role(name), None, now).unwrap(), "a certificate that begins next year is of no use now");
+        assert!(!world.ca.ensure(folder, &role(name), None, now).unwrap());
+        assert!(world.ca.ensure(folder, &role(name), None, ahead).unwrap(), "nor one that ended long ago");
+        world.ca.ensure(folder, &role(name), None, now).unwrap();
+    }
+    let server = server(&agent).await;
+    let client = HttpsClient::new(&control).unwrap().within(Duration::from_secs(10));
+    assert!(client.request(server.addr, &role("agent/m1"), ask("/who")).await.is_ok(), "also under an authority that was made ahead");
+}
+
 #[tokio::test]
 async fn an_expired_certificate_is_not_trusted() {
     let world = World::new();

@@ -7,6 +7,7 @@
 //!              /n1/{data,conf,tmp} a node
 //!              /db                 settings of the single-writer endpoint
 //! S/data/.retired/<cell>.<deleted after, unix seconds>
+//!                /newest.json     the newest order of a cluster that was retired
 //! ```
 
 use std::collections::BTreeSet;
@@ -17,7 +18,7 @@ use std::path::{Path, PathBuf};
 
 use data::{ClusterOrder, TenantNumbers};
 use galera::Position;
-use model::{CellName, NodeName};
+use model::{CellName, Generation, NodeName};
 use rand::Rng as _;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -138,6 +139,21 @@ impl Folder {
         }
         Ok(())
     }
+}
+
+/// The newest order of a cluster that was retired under this state folder.
+pub(crate) fn newest_retired(state: &Path) -> Result<Generation, Error> {
+    Ok(read_json(&state.join("data").join(".retired").join("newest.json"))?.unwrap_or(Generation(0)))
+}
+
+/// Notes the order of a cluster before it is retired.
+pub(crate) fn note_retired(state: &Path, order: Generation) -> Result<(), Error> {
+    if order <= newest_retired(state)? {
+        return Ok(());
+    }
+    let aside = state.join("data").join(".retired");
+    make(&aside, 0o700, None)?;
+    write_json(&aside.join("newest.json"), &order)
 }
 
 /// Whether a state transfer into this data began and did not end, by the marks that the transfer itself leaves.

@@ -164,6 +164,10 @@ impl Data for Mariadb {
     async fn ensure(&self, order: &ClusterOrder) -> Result<(), DataError> {
         order.check()?;
         let Ok(cell) = self.cell(&order.cell) else {
+            let held = folder::newest_retired(&self.platform.options.state).map_err(|error| failed(&error))?;
+            if order.generation < held {
+                return Err(DataError::Older { held, offered: order.generation });
+            }
             Folder::new(&self.platform.options.state, &order.cell).write_order(order).map_err(|error| failed(&error))?;
             return self.take_up(order.clone()).map_err(|error| failed(&error));
         };
@@ -226,6 +230,8 @@ fn fits(held: &ClusterOrder, offered: &ClusterOrder) -> Result<(), DataError> {
 
 /// Ends a cell's containers, removes its network, and renames its data aside.
 async fn clear(cell: &Arc<Cell>) -> Result<(), Error> {
+    let order = cell.known().order.generation;
+    folder::note_retired(&cell.platform.options.state, order)?;
     cell.remember(|record| record.retired = true)?;
     endpoint::stop(cell).await?;
     let mut nodes = cell.known().names();

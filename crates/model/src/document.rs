@@ -101,6 +101,9 @@ pub struct Metadata {
     /// Who must act before the document goes.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub finalizers: BTreeSet<String>,
+    /// Who asked for the last change that a person or a program asked for through a door: `cli:ann@uid:1000`. Control's own changes leave it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked_by: Option<String>,
 }
 
 impl Metadata {
@@ -116,7 +119,14 @@ impl Metadata {
             created_at: None,
             deletion_requested_at: None,
             finalizers: BTreeSet::new(),
+            asked_by: None,
         }
+    }
+
+    /// Who asked for this document as it is wanted now, or else who acts by himself: what operations on it say of where they come from.
+    #[must_use]
+    pub fn asked_by_or(&self, itself: &str) -> String {
+        self.asked_by.clone().unwrap_or_else(|| itself.to_owned())
     }
 }
 

@@ -16,5 +16,8 @@ pub use cell::{Allocation, Cell, CellSpec, CellStatus, DatabaseSummary, GateSumm
 pub use claim::{Domain, DomainClaim, SealedSecret, Secret};
 pub use machine::{Machine, MachineSpec, MachineStatus};
 pub use operation::{Operation, OperationSpec, OperationState, OperationStatus, Progress, StepRecord, StepState, Subject, Verb};
-pub use platform::{ImagesSpec, MailSpec, NetworkSpec, Platform, PlatformSpec, PlatformStatus, PublicSpec};
+pub use platform::{
+    ApiSpec, AuthoritySpec, ClientLimits, DomainProof, HttpsSpec, ImagesSpec, LimitsSpec, MailSpec, NetworkSpec, Platform, PlatformSpec,
+    PlatformStatus, PublicSpec, TenantLimits, TlsSpec,
+};
 pub use tenant::{FailedCreation, HostRules, RedirectCode, Tenant, TenantSpec, TenantState, TenantStatus, WwwRule};

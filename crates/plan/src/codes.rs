@@ -15,10 +15,18 @@ macro_rules! faults {
     };
 }
 
+macro_rules! reasons {
+    ($table:ident; $($reason:ident $meaning:literal, $next:literal;)*) => {
+        /// The reasons of this part.
+        pub static $table: &[ReasonPage] = &[$(ReasonPage { reason: stringify!($reason), meaning: $meaning, next: $next },)*];
+    };
+}
+
 mod api;
 mod cli;
 mod faults;
 mod reasons;
+mod visitors;
 
 use model::{Fault, Whose};
 
@@ -26,6 +34,7 @@ pub use api::*;
 pub use cli::*;
 pub use faults::*;
 pub use reasons::REASONS;
+pub use visitors::VISITORS;
 
 /// The page of a fault.
 #[derive(Debug, PartialEq, Eq)]
@@ -83,5 +92,5 @@ pub fn faults() -> impl Iterator<Item = &'static FaultPage> {
 /// The page of a reason.
 #[must_use]
 pub fn reason(reason: &str) -> Option<&'static ReasonPage> {
-    REASONS.iter().find(|page| page.reason.eq_ignore_ascii_case(reason))
+    REASONS.iter().chain(VISITORS).find(|page| page.reason.eq_ignore_ascii_case(reason))
 }

@@ -146,7 +146,7 @@ impl Context {
             url: public_url(platform, domains.first().map_or("", String::as_str)),
             domains,
             scheme: platform.public.scheme.clone(),
-            port: platform.public.port,
+            port: platform.public.link_port(),
             database,
             cache,
             secrets,

@@ -5,6 +5,7 @@
 //! also when it fails. Entry point: [`main`]; one file per proof in [`proof`].
 
 mod fault;
+mod fleet;
 mod http_client;
 mod ledger;
 mod load;
@@ -12,6 +13,7 @@ mod outcome;
 mod power;
 mod proof;
 mod site;
+mod tls;
 mod world;
 mod writers;
 

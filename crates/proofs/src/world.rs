@@ -72,8 +72,7 @@ impl World {
     /// Starts a platform with its cells; tenants are added by [`World::add_tenants`].
     pub async fn start(plan: &Plan, keep: bool) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("atoll-proof-").tempdir()?;
-        let root = workspace()?;
-        let atoll = atoll()?;
+        let (root, atoll) = (workspace()?, program()?);
         let mut random = rand::rng();
         let platform = format!("atollproof-{:04x}", random.random::<u16>());
         let edge = SocketAddr::from((Ipv4Addr::LOCALHOST, TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port()));
@@ -244,12 +243,10 @@ fn save_logs(platform: &str, folder: &Path) {
     }
 }
 
-/// The binary that is proved.
-pub fn atoll() -> Result<PathBuf> {
-    let atoll = match std::env::var_os("ATOLL_BIN") {
-        Some(path) => PathBuf::from(path),
-        None => workspace()?.join("target/release/atoll"),
-    };
+/// The program that is proved.
+pub fn program() -> Result<PathBuf> {
+    let atoll =
+        std::env::var_os("ATOLL_BIN").map_or_else(|| Ok(workspace()?.join("target/release/atoll")), |path| anyhow::Ok(PathBuf::from(path)))?;
     ensure!(atoll.exists(), "{} does not exist: run `make build images` first, or set ATOLL_BIN", atoll.display());
     Ok(atoll)
 }

@@ -1,18 +1,30 @@
 //! The access log: one line of JSON a request, written by a thread of its own. Requests never wait for it; lines that find no room are counted and dropped.
+//!
+//! Each serving thread has a [`Pen`] with a page of its own; the log's thread takes all pages a few times in a while and writes them as one. It is woken only
+//! when it sleeps, so that a busy server does not pay a wake-up for each line.
+
+mod json;
 
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::Thread;
+use std::time::{Duration, SystemTime};
 
-use serde::Serialize;
+use json::{Clock, Text};
 
-/// Lines that may wait.
-const WAITING: usize = 8192;
+/// Octets that may wait on one page.
+const WAITING: usize = 4 * 1024 * 1024;
+/// How long lines are collected before they are written together.
+const TOGETHER: Duration = Duration::from_millis(20);
+/// How long the end of a log waits for its last lines to be written.
+const LAST: Duration = Duration::from_secs(1);
 
 /// What is known of a request at its end.
-#[derive(Debug, Serialize)]
+#[derive(Debug)]
 pub(crate) struct Line<'a> {
-    pub time: jiff::Timestamp,
     pub log: &'static str,
     pub id: &'a str,
     pub client: IpAddr,
@@ -20,36 +32,88 @@ pub(crate) struct Line<'a> {
     pub host: &'a str,
     pub path: &'a str,
     pub status: u16,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<&'static str>,
     pub request_bytes: u64,
     pub response_bytes: u64,
-    pub ms: f64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub upstream_ms: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    pub took: Duration,
+    /// Until the head of the answer.
+    pub answered: Option<Duration>,
     pub upstream: Option<SocketAddr>,
-    #[serde(skip_serializing_if = "is_one")]
     pub tries: u32,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub tenant: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub cell: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub epoch: Option<u64>,
     /// The answer was cut short.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub cut: bool,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
-const fn is_one(tries: &u32) -> bool {
-    *tries <= 1
+impl Line<'_> {
+    fn write(&self, out: &mut Vec<u8>, clock: &mut Clock, now: SystemTime) {
+        let mut text = Text::begin(out);
+        text.word("time", clock.read(now));
+        text.word("log", self.log);
+        text.foreign("id", self.id);
+        text.shown("client", &self.client);
+        // Neither a method nor a host in canonical form holds anything to escape, nor do names of ours.
+        text.word("method", self.method);
+        text.word("host", self.host);
+        text.foreign("path", self.path);
+        text.number("status", u64::from(self.status));
+        if let Some(reason) = self.reason {
+            text.word("reason", reason);
+        }
+        text.number("request_bytes", self.request_bytes);
+        text.number("response_bytes", self.response_bytes);
+        text.milliseconds("ms", self.took);
+        if let Some(answered) = self.answered {
+            text.milliseconds("upstream_ms", answered);
+        }
+        if let Some(upstream) = self.upstream {
+            text.address("upstream", upstream);
+        }
+        if self.tries > 1 {
+            text.number("tries", u64::from(self.tries));
+        }
+        for (name, value) in [("tenant", self.tenant), ("cell", self.cell)] {
+            if let Some(value) = value {
+                text.word(name, value);
+            }
+        }
+        if let Some(epoch) = self.epoch {
+            text.number("epoch", epoch);
+        }
+        if self.cut {
+            text.yes("cut");
+        }
+        text.end();
+    }
 }
 
 /// Where lines go.
 #[derive(Debug, Clone)]
-pub struct AccessLog(Option<SyncSender<Vec<u8>>>);
+pub struct AccessLog(Option<Arc<Owner>>);
+
+/// Ends the log's thread with the last handle.
+#[derive(Debug)]
+struct Owner {
+    desk: Arc<Shared>,
+    ended: Mutex<Receiver<()>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    pens: Mutex<Vec<Arc<Pen>>>,
+    asleep: AtomicBool,
+    closing: AtomicBool,
+    thread: Mutex<Option<Thread>>,
+}
+
+/// One thread's page.
+#[derive(Debug)]
+pub(crate) struct Pen {
+    page: Mutex<(Vec<u8>, Clock)>,
+    shared: Arc<Shared>,
+}
 
 impl AccessLog {
     /// Nowhere.
@@ -71,41 +135,111 @@ impl AccessLog {
     /// # Errors
     /// When no thread can be started.
     pub fn to(writer: impl Write + Send + 'static) -> std::io::Result<Self> {
-        let (sender, receiver) = sync_channel(WAITING);
-        std::thread::Builder::new().name("access-log".to_owned()).spawn(move || write(&receiver, writer))?;
-        Ok(Self(Some(sender)))
+        let shared =
+            Arc::new(Shared { pens: Mutex::default(), asleep: AtomicBool::new(false), closing: AtomicBool::new(false), thread: Mutex::default() });
+        let (end, ended) = channel();
+        let theirs = shared.clone();
+        let thread = std::thread::Builder::new().name("access-log".to_owned()).spawn(move || {
+            write(&theirs, writer);
+            // Nobody listens where the end was not waited for.
+            let _ = end.send(());
+        })?;
+        *lock(&shared.thread) = Some(thread.thread().clone());
+        Ok(Self(Some(Arc::new(Owner { desk: shared, ended: Mutex::new(ended) }))))
     }
 
-    /// Whether anybody reads.
-    pub(crate) const fn is_on(&self) -> bool {
-        self.0.is_some()
+    /// A page for the thread that asks; `None` where nobody reads.
+    pub(crate) fn pen(&self) -> Option<Arc<Pen>> {
+        let shared = &self.0.as_ref()?.desk;
+        let pen = Arc::new(Pen { page: Mutex::default(), shared: shared.clone() });
+        lock(&shared.pens).push(pen.clone());
+        Some(pen)
     }
+}
 
-    /// Hands a line over; `false` where there is no room.
-    pub(crate) fn send(&self, line: &Line<'_>) -> bool {
-        let Some(sender) = &self.0 else { return true };
-        match serde_json::to_vec(line) {
-            Ok(mut text) => {
-                text.push(b'\n');
-                sender.try_send(text).is_ok()
-            }
-            Err(_) => false,
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.desk.closing.store(true, SeqCst);
+        self.desk.wake();
+        match lock(&self.ended).recv_timeout(LAST) {
+            Ok(()) | Err(RecvTimeoutError::Disconnected) => {}
+            Err(RecvTimeoutError::Timeout) => tracing::warn!("the last lines of the access log could not be written in time"),
         }
     }
 }
 
-/// Writes what waits as one, then waits.
-fn write(lines: &Receiver<Vec<u8>>, mut writer: impl Write) {
-    let mut batch = Vec::new();
-    while let Ok(line) = lines.recv() {
-        batch.clear();
-        batch.extend_from_slice(&line);
-        while batch.len() < 64 * 1024
-            && let Ok(line) = lines.try_recv()
+impl Pen {
+    /// Writes a line; `false` where there is no room.
+    pub(crate) fn write(&self, line: &Line<'_>) -> bool {
+        let now = SystemTime::now();
         {
-            batch.extend_from_slice(&line);
+            let mut page = lock(&self.page);
+            let (text, clock) = &mut *page;
+            if text.len() > WAITING {
+                return false;
+            }
+            line.write(text, clock, now);
         }
-        // A log that cannot be written must not stop requests; the thread goes on for the case that it can be again.
-        let _ = writer.write_all(&batch).and_then(|()| writer.flush());
+        // The thread says that it sleeps before it looks at the pages a last time: one of the two sees the other.
+        if self.shared.asleep.load(SeqCst) {
+            self.shared.wake();
+        }
+        true
     }
 }
+
+impl Shared {
+    fn wake(&self) {
+        self.asleep.store(false, SeqCst);
+        if let Some(thread) = &*lock(&self.thread) {
+            thread.unpark();
+        }
+    }
+
+    /// Takes what stands on all pages; `false` where that is nothing.
+    fn collect(&self, batch: &mut Vec<u8>, spare: &mut Vec<u8>) -> bool {
+        batch.clear();
+        let mut pens = lock(&self.pens);
+        for pen in pens.iter() {
+            std::mem::swap(&mut lock(&pen.page).0, spare);
+            batch.append(spare);
+        }
+        // A page whose thread has ended is empty for good once it was taken.
+        pens.retain(|pen| Arc::strong_count(pen) > 1 || !lock(&pen.page).0.is_empty());
+        !batch.is_empty()
+    }
+}
+
+/// The log's thread.
+fn write(shared: &Shared, mut writer: impl Write) {
+    let (mut batch, mut spare) = (Vec::new(), Vec::new());
+    loop {
+        let closing = shared.closing.load(SeqCst);
+        if shared.collect(&mut batch, &mut spare) {
+            // A log that cannot be written must not stop requests; the thread goes on for the case that it can be again.
+            let _ = writer.write_all(&batch).and_then(|()| writer.flush());
+        } else if closing {
+            return;
+        } else {
+            shared.asleep.store(true, SeqCst);
+            // What was written before that word woke nobody.
+            let empty = lock(&shared.pens).iter().all(|pen| lock(&pen.page).0.is_empty());
+            if empty && !shared.closing.load(SeqCst) {
+                std::thread::park();
+            }
+            shared.asleep.store(false, SeqCst);
+        }
+        if !closing {
+            // So that more lines are written with one call.
+            std::thread::park_timeout(TOGETHER);
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+#[path = "access/tests.rs"]
+mod tests;

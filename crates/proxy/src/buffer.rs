@@ -1,9 +1,11 @@
-//! A read buffer, and reads and writes on a shared socket.
+//! A read buffer, and reads and writes that wait.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::time::Duration;
 
 use tokio::net::TcpStream;
+
+use crate::stream::Stream;
 
 /// Octets that were read and not used yet.
 #[derive(Debug, Default)]
@@ -11,10 +13,14 @@ pub(crate) struct Buffer {
     data: Vec<u8>,
     start: usize,
     end: usize,
+    /// The last read filled all room: there is more where it came from.
+    full: bool,
 }
 
 /// Usual size of a read.
 pub(crate) const READ: usize = 16 * 1024;
+/// Size of a read of something long: fewer calls for the same octets.
+const LONG_READ: usize = 64 * 1024;
 
 impl Buffer {
     /// What is there.
@@ -29,61 +35,76 @@ impl Buffer {
 
     /// Takes octets off the front.
     pub(crate) fn consume(&mut self, count: usize) {
-        self.start = (self.start + count).min(self.end);
+        self.start = self.start.saturating_add(count).min(self.end);
         if self.start == self.end {
-            (self.start, self.end) = (0, 0);
+            self.clear();
         }
     }
 
-    /// Gives the memory back while nothing is there.
-    pub(crate) fn release(&mut self) {
-        if self.is_empty() {
-            *self = Self::default();
-        }
+    /// Forgets what is there and keeps the memory.
+    pub(crate) const fn clear(&mut self) {
+        (self.start, self.end) = (0, 0);
     }
 
-    /// Room for at least `READ / 2` octets.
+    /// Room for at least `READ / 2` octets, and for many where many are coming.
     fn room(&mut self) -> &mut [u8] {
-        if self.data.len() - self.end < READ / 2 {
+        let (least, size) = if self.full { (LONG_READ / 2, LONG_READ) } else { (READ / 2, READ) };
+        if self.data.len() - self.end < least {
             self.data.copy_within(self.start..self.end, 0);
             (self.start, self.end) = (0, self.end - self.start);
-            if self.data.len() - self.end < READ / 2 {
-                self.data.resize(self.end + READ, 0);
+            if self.data.len() - self.end < least {
+                self.data.resize(self.end + size, 0);
             }
         }
         &mut self.data[self.end..]
     }
 
-    /// Reads what is there, or waits for it. 0 is the end.
-    pub(crate) async fn read(&mut self, stream: &TcpStream) -> io::Result<usize> {
+    /// Reads what is there; 0 is the end, `None` means that nothing is there yet.
+    pub(crate) fn try_read(&mut self, stream: &impl Stream) -> io::Result<Option<usize>> {
         loop {
-            match stream.try_read(self.room()) {
+            let room = self.room();
+            let all = room.len();
+            match stream.try_read(room) {
                 Ok(count) => {
+                    self.full = count == all;
                     self.end += count;
-                    return Ok(count);
+                    return Ok(Some(count));
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => stream.readable().await?,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
         }
     }
 
-    /// As [`Buffer::read`]; `TimedOut` when nothing comes for so long.
-    pub(crate) async fn read_within(&mut self, stream: &TcpStream, within: Duration) -> io::Result<usize> {
-        match tokio::time::timeout(within, self.read(stream)).await {
-            Ok(read) => read,
-            Err(_) => Err(io::ErrorKind::TimedOut.into()),
+    /// Reads what is there, or waits for it. 0 is the end.
+    pub(crate) async fn read(&mut self, stream: &impl Stream) -> io::Result<usize> {
+        loop {
+            if let Some(count) = self.try_read(stream)? {
+                return Ok(count);
+            }
+            stream.readable().await?;
         }
     }
 }
 
 /// Writes all; `TimedOut` when nothing is taken for so long.
-pub(crate) async fn write_all(stream: &TcpStream, mut bytes: &[u8], within: Duration) -> io::Result<()> {
-    while !bytes.is_empty() {
-        match stream.try_write(bytes) {
+pub(crate) async fn write_all(stream: &impl Stream, bytes: &[u8], within: Duration) -> io::Result<()> {
+    write_both(stream, bytes, &[], within).await
+}
+
+/// Writes two parts, the second right behind the first, without copying them together.
+pub(crate) async fn write_both(stream: &impl Stream, mut first: &[u8], mut second: &[u8], within: Duration) -> io::Result<()> {
+    if first.is_empty() {
+        (first, second) = (second, first);
+    }
+    while !first.is_empty() {
+        let written =
+            if second.is_empty() { stream.try_write(first) } else { stream.try_write_vectored(&[IoSlice::new(first), IoSlice::new(second)]) };
+        match written {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(count) => bytes = &bytes[count..],
+            Ok(count) if count < first.len() => first = &first[count..],
+            Ok(count) => (first, second) = (&second[count - first.len()..], &[]),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => match tokio::time::timeout(within, stream.writable()).await {
                 Ok(ready) => ready?,
                 Err(_) => return Err(io::ErrorKind::TimedOut.into()),
@@ -95,23 +116,16 @@ pub(crate) async fn write_all(stream: &TcpStream, mut bytes: &[u8], within: Dura
     Ok(())
 }
 
-/// Waits until the other side has closed; for ever when it sends instead.
-pub(crate) async fn closed(stream: &TcpStream) {
-    let mut octet = [0];
-    loop {
-        match stream.peek(&mut octet).await {
-            Ok(0) | Err(_) => return,
-            Ok(_) => std::future::pending::<()>().await,
-        }
-    }
-}
-
 /// Sets what every connection of ours has: no delay of small writes, and an end to idle peers that vanished without a word.
-/// (No time-out for data that is not taken: a visitor may pause a download.)
-pub(crate) fn tune(stream: &TcpStream) {
-    let socket = socket2::SockRef::from(stream);
+/// (No time-out for data that is not taken: a visitor may pause a download.) A listening socket hands it on to what it accepts.
+pub(crate) fn tune(socket: &socket2::SockRef<'_>) {
     let alive = socket2::TcpKeepalive::new().with_time(Duration::from_secs(20)).with_interval(Duration::from_secs(5)).with_retries(3);
     // Failures cost latency or patience, not correctness.
     let _ = socket.set_tcp_nodelay(true);
     let _ = socket.set_tcp_keepalive(&alive);
+}
+
+/// As [`tune`], for one connection.
+pub(crate) fn tune_stream(stream: &TcpStream) {
+    tune(&socket2::SockRef::from(stream));
 }

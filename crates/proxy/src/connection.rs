@@ -1,46 +1,45 @@
 //! A visitor's connection: heads one after the other, each served before the next is read.
+//!
+//! A [`Visitor`] is all there is of a connection that waits. Once something comes it gets a desk with buffers and becomes a [`Connection`], in memory of its
+//! own; both are given back after the answer. So memory goes with the requests under way and not with the connections, and few desks are used over and over.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::LazyLock;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::{Duration, Instant};
-
-use tokio::net::TcpStream;
-use tokio_util::sync::CancellationToken;
+use std::time::Duration;
 
 use crate::access;
-use crate::buffer::{Buffer, write_all};
-use crate::decide::Decide;
-use crate::exchange::{Outcome, Trace};
+use crate::buffer::write_all;
+use crate::decide::{Decide, Ended};
+use crate::exchange::Outcome;
 use crate::h1::framing::{self, BodyIn};
-use crate::h1::head::{RequestHead, ResponseHead, Scan};
+use crate::h1::head::{RequestHead, Scan};
 use crate::metrics::Metrics;
 use crate::page::{Page, Reason};
-use crate::pool::Pool;
-use crate::server::{Faces, Server};
+use crate::patience::Patience;
+use crate::server::Faces;
+use crate::stream::Stream;
+use crate::trace::{Id, Trace};
+use crate::worker::{Desk, Worker};
 
 /// How long, and how much, is read after a last answer, so that the visitor gets it whole.
 const LINGER: Duration = Duration::from_secs(2);
 const LINGER_OCTETS: usize = 1024 * 1024;
-/// What a connection keeps of its output buffers while it is idle.
-const SMALL: usize = 4 * 1024;
+/// How long the next request is expected to follow at once. Longer than a browser's pauses within a page, shorter than a reader's within a site.
+const SOON: Duration = Duration::from_millis(500);
 
-/// A connection with everything that is used again from one request to the next.
-pub(crate) struct Connection<D: Decide> {
-    pub server: Arc<Server<D>>,
-    pub pool: Arc<Pool>,
-    pub stream: TcpStream,
+/// A connection between two requests.
+pub(crate) struct Visitor<D: Decide, S: Stream> {
+    pub worker: Arc<Worker<D>>,
+    pub stream: S,
     pub peer: SocketAddr,
-    pub local: SocketAddr,
-    pub stop: CancellationToken,
-    pub buffer: Buffer,
-    pub head: RequestHead,
-    pub answer: ResponseHead,
-    /// What goes to the visitor next.
-    pub out: Vec<u8>,
-    /// What goes to the upstream next.
-    pub up_out: Vec<u8>,
+    /// The address as it is passed on.
+    pub client: Box<str>,
+}
+
+/// A connection at a request, with everything that this takes.
+pub(crate) struct Connection<'v, D: Decide, S: Stream> {
+    pub visitor: &'v Visitor<D, S>,
+    pub desk: Box<Desk>,
 }
 
 /// What came instead of, or as, the next request.
@@ -56,67 +55,82 @@ enum After {
     Next,
     /// Everything was answered; what still comes is read and forgotten.
     Close,
-    /// Nothing more can be said.
-    Abort,
+    /// Nothing more can be said, or need be.
+    End,
 }
 
-impl<D: Decide> Connection<D> {
-    pub(crate) fn new(server: Arc<Server<D>>, pool: Arc<Pool>, stream: TcpStream, peer: SocketAddr, stop: CancellationToken) -> Self {
+impl<D: Decide, S: Stream> Visitor<D, S> {
+    pub(crate) fn new(worker: Arc<Worker<D>>, stream: S, peer: SocketAddr) -> Self {
         // On a socket of both families the older addresses come wrapped.
         let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-        let local = stream.local_addr().unwrap_or(peer);
-        Self {
-            server,
-            pool,
-            stream,
-            peer,
-            local,
-            stop,
-            buffer: Buffer::default(),
-            head: RequestHead::default(),
-            answer: ResponseHead::default(),
-            out: Vec::new(),
-            up_out: Vec::new(),
+        Self { worker, stream, peer, client: peer.ip().to_string().into() }
+    }
+
+    /// Serves until the end.
+    pub(crate) async fn serve(self) {
+        let mut patience = Patience::default();
+        while self.wait(&mut patience).await {
+            let mut connection = Connection { visitor: &self, desk: self.worker.desk() };
+            // On the heap, so that the task of an idle connection is small.
+            let goes_on = Box::pin(connection.serve()).await;
+            self.worker.clear(connection.desk);
+            if !goes_on {
+                return;
+            }
         }
     }
 
-    pub(crate) async fn run(mut self) {
+    /// Waits without any buffer until something comes; `false` when nothing does in time.
+    async fn wait(&self, patience: &mut Patience) -> bool {
+        let times = &self.worker.server.options.times;
+        // Whoever asks again at once costs nothing but this; the stop is noticed a moment later.
+        if let Some(ready) = patience.within(SOON.min(times.idle), self.stream.readable()).await {
+            return ready.is_ok();
+        }
+        let ready = tokio::select! {
+            biased;
+            ready = patience.within(times.idle.saturating_sub(SOON), self.stream.readable()) => ready,
+            // A visitor who is about to ask would see the connection end under the question: one more is answered, and told to close.
+            () = self.worker.stop.cancelled() => tokio::time::timeout(times.last_request, self.stream.readable()).await.ok(),
+        };
+        matches!(ready, Some(Ok(())))
+    }
+}
+
+impl<D: Decide, S: Stream> Connection<'_, D, S> {
+    /// Serves what came; `true` when the visitor may send more.
+    async fn serve(&mut self) -> bool {
         loop {
             let after = match self.next_head().await {
-                Next::Head => self.serve().await,
+                Next::Head => self.serve_one().await,
                 Next::Bad(reason) => self.refuse_unread(reason).await,
-                Next::End => return,
+                Next::End => return false,
             };
             match after {
+                After::Next if self.desk.buffer.is_empty() => return true,
                 After::Next => {}
-                After::Close => return self.linger().await,
-                After::Abort => return,
+                After::Close => {
+                    self.linger().await;
+                    return false;
+                }
+                After::End => return false,
             }
         }
     }
 
-    /// Waits for the next request and reads its head.
+    /// Reads the head of the next request.
     async fn next_head(&mut self) -> Next {
-        if self.buffer.is_empty() {
-            self.buffer.release();
-            for out in [&mut self.out, &mut self.up_out] {
-                out.clear();
-                out.shrink_to(SMALL);
-            }
-            if !self.wait().await {
-                return Next::End;
-            }
-        }
-        let deadline = tokio::time::Instant::now() + self.server.options.times.head;
-        let most = self.server.options.limits.head;
-        let mut scan = Scan::default();
+        let Visitor { worker, stream, .. } = self.visitor;
+        let Desk { buffer, head, visitor: patience, .. } = &mut *self.desk;
+        let most = worker.server.options.limits.head;
+        let (mut scan, mut deadline) = (Scan::default(), None);
         loop {
             // Some clients send an empty line after a body (RFC 9112, 2.2).
-            while self.buffer.filled().starts_with(b"\r\n") {
-                self.buffer.consume(2);
+            while buffer.filled().starts_with(b"\r\n") {
+                buffer.consume(2);
                 scan = Scan::default();
             }
-            let filled = self.buffer.filled();
+            let filled = buffer.filled();
             if filled.first().is_some_and(|b| !b.is_ascii_alphabetic() && *b != b'\r') {
                 return Next::Bad(Reason::MalformedHead);
             }
@@ -124,41 +138,37 @@ impl<D: Decide> Connection<D> {
                 Err(_) => return Next::Bad(Reason::MalformedHead),
                 Ok(end) if end.unwrap_or(filled.len()) > most => return Next::Bad(Reason::HeadTooLarge),
                 Ok(Some(end)) => {
-                    let parsed = self.head.parse(&filled[..end]);
-                    self.buffer.consume(end);
+                    let parsed = head.parse(&filled[..end]);
+                    buffer.consume(end);
                     return parsed.map_or_else(Next::Bad, |()| Next::Head);
                 }
                 Ok(None) => {}
             }
-            match tokio::time::timeout_at(deadline, self.buffer.read(&self.stream)).await {
-                Ok(Ok(0) | Err(_)) => return Next::End,
-                Ok(Ok(_)) => {}
-                Err(_) if self.buffer.is_empty() => return Next::End,
-                Err(_) => return Next::Bad(Reason::HeadTimeout),
+            let read = match buffer.try_read(stream) {
+                Ok(None) => {
+                    let by = *deadline.get_or_insert_with(|| tokio::time::Instant::now() + worker.server.options.times.head);
+                    match patience.by(by, buffer.read(stream)).await {
+                        Some(read) => read,
+                        None if buffer.is_empty() => return Next::End,
+                        None => return Next::Bad(Reason::HeadTimeout),
+                    }
+                }
+                Ok(Some(count)) => Ok(count),
+                Err(error) => Err(error),
+            };
+            if matches!(read, Ok(0) | Err(_)) {
+                return Next::End;
             }
         }
     }
 
-    /// Waits without a buffer until something comes; `false` when nothing does in time.
-    async fn wait(&self) -> bool {
-        let times = &self.server.options.times;
-        let ready = tokio::select! {
-            biased;
-            ready = tokio::time::timeout(times.idle, self.stream.readable()) => ready,
-            // A visitor who is about to ask would see the connection end under the question: one more is answered, and told to close.
-            () = self.stop.cancelled() => tokio::time::timeout(times.last_request, self.stream.readable()).await,
-        };
-        matches!(ready, Ok(Ok(())))
-    }
-
     /// Serves the request whose head was read.
-    async fn serve(&mut self) -> After {
-        let framing = match framing::request(&self.head) {
+    async fn serve_one(&mut self) -> After {
+        let framing = match framing::request(&self.desk.head) {
             Ok(framing) => framing,
             Err(reason) => return self.refuse(reason).await,
         };
-        let server = self.server.clone();
-        let started = Instant::now();
+        let server = &*self.visitor.worker.server;
         let (mut trace, mut ticket) = (Trace::new(self.id()), D::Ticket::default());
         let (bodiless, close) = (matches!(framing.body, BodyIn::Empty), framing.close);
         let place = Place::take(&server.metrics, server.options.limits.requests);
@@ -167,7 +177,10 @@ impl<D: Decide> Connection<D> {
             None => Outcome::Page { page: Page::of(Reason::Overloaded), body_read: bodiless },
         };
         let after = match outcome {
-            Outcome::Done { keep } => [After::Close, After::Next][usize::from(keep)],
+            Outcome::Done { keep: true, .. } => After::Next,
+            // The visitor said that this was its last request, and all of it was read: there is nothing that could destroy the answer.
+            Outcome::Done { body_read: true, .. } if close && self.desk.buffer.is_empty() => After::End,
+            Outcome::Done { .. } => After::Close,
             Outcome::Page { page, body_read } => {
                 trace.status = page.status;
                 trace.reason = page.reason;
@@ -177,7 +190,7 @@ impl<D: Decide> Connection<D> {
             }
             Outcome::Cut => {
                 trace.cut = true;
-                After::Abort
+                After::End
             }
             Outcome::ClientGone => {
                 trace.cut = true;
@@ -185,47 +198,48 @@ impl<D: Decide> Connection<D> {
                 if trace.status == 0 {
                     trace.status = Reason::ClientClosed.status();
                 }
-                After::Abort
+                After::End
             }
         };
         drop(place);
-        self.note(&trace, &ticket, started);
+        self.note(&trace, &ticket);
         after
     }
 
     /// Answers a request whose framing is not believed; nothing after it on this connection is.
     async fn refuse(&mut self, reason: Reason) -> After {
-        let (started, page) = (Instant::now(), Page::of(reason));
+        let (mut trace, page) = (Trace::new(self.id()), Page::of(reason));
         let after = self.send_page(&page, true).await;
-        let mut trace = Trace::new(self.id());
         (trace.status, trace.reason, trace.down) = (page.status, page.reason, page.body.len() as u64);
-        self.note(&trace, &D::Ticket::default(), started);
+        self.note(&trace, &D::Ticket::default());
         after
     }
 
     /// Answers what never became a request; its head is not shown in the log.
     async fn refuse_unread(&mut self, reason: Reason) -> After {
-        self.head = RequestHead::default();
+        self.desk.head = RequestHead::default();
         self.refuse(reason).await
     }
 
     async fn send_page(&mut self, page: &Page, close: bool) -> After {
-        let close = close || self.stop.is_cancelled();
-        self.out.clear();
-        page.write(&mut self.out, self.head.method() == "HEAD", close);
-        match write_all(&self.stream, &self.out, self.server.options.times.body).await {
+        let Visitor { worker, stream, .. } = self.visitor;
+        let Desk { head, out, .. } = &mut *self.desk;
+        let close = close || worker.is_stopping();
+        out.clear();
+        page.write(out, head.method() == "HEAD", close);
+        match write_all(stream, out, worker.server.options.times.body).await {
             Ok(()) if close => After::Close,
             Ok(()) => After::Next,
-            Err(_) => After::Abort,
+            Err(_) => After::End,
         }
     }
 
     /// Says goodbye and reads on for a while: a socket closed with unread octets resets the connection and may destroy the answer on its way.
     async fn linger(&mut self) {
-        if socket2::SockRef::from(&self.stream).shutdown(std::net::Shutdown::Write).is_err() {
+        let (stream, buffer) = (&self.visitor.stream, &mut self.desk.buffer);
+        if stream.shutdown().await.is_err() {
             return;
         }
-        let Self { stream, buffer, .. } = self;
         let read = async {
             let mut octets = 0;
             while let Ok(count) = buffer.read(stream).await
@@ -233,7 +247,7 @@ impl<D: Decide> Connection<D> {
                 && octets < LINGER_OCTETS
             {
                 octets += count;
-                buffer.consume(usize::MAX / 2);
+                buffer.clear();
             }
         };
         // The end of patience is an end like any other.
@@ -241,49 +255,40 @@ impl<D: Decide> Connection<D> {
     }
 
     /// Id of a request: an edge makes it, a gate hears it.
-    fn id(&self) -> String {
-        static RUN: LazyLock<u32> = LazyLock::new(rand::random);
-        static COUNT: AtomicU64 = AtomicU64::new(0);
-        if self.server.options.faces == Faces::Edges
-            && let Some(id) = self.head.find("x-request-id").filter(|id| id.len() <= 64)
-            && let Ok(id) = std::str::from_utf8(id)
-        {
-            return id.to_owned();
-        }
-        format!("{:08x}-{:x}", *RUN, COUNT.fetch_add(1, Relaxed))
+    fn id(&self) -> Id {
+        let told = self.desk.head.find("x-request-id").filter(|_| self.visitor.worker.server.options.faces == Faces::Edges);
+        told.and_then(Id::told).unwrap_or_else(|| Id::new(self.visitor.worker.number()))
     }
 
     /// The visitor's address: an edge sees it, a gate hears it.
     fn client(&self) -> IpAddr {
-        let told = self.head.find("x-real-ip").filter(|_| self.server.options.faces == Faces::Edges);
-        told.and_then(|text| std::str::from_utf8(text).ok()).and_then(|text| text.parse().ok()).unwrap_or_else(|| self.peer.ip())
+        let told = self.desk.head.find("x-real-ip").filter(|_| self.visitor.worker.server.options.faces == Faces::Edges);
+        told.and_then(|text| std::str::from_utf8(text).ok()).and_then(|text| text.parse().ok()).unwrap_or_else(|| self.visitor.peer.ip())
     }
 
-    fn note(&self, trace: &Trace, ticket: &D::Ticket, started: Instant) {
+    fn note(&self, trace: &Trace, ticket: &D::Ticket) {
         if trace.quiet {
             return;
         }
-        let (server, took) = (&self.server, started.elapsed());
-        server.metrics.answered(trace.status, trace.reason, took, trace.up, trace.down);
-        if !server.log.is_on() {
-            return;
-        }
-        let labels = server.decide.labels(ticket);
-        let ms = |duration: Duration| (duration.as_secs_f64() * 1e6).round() / 1e3;
+        let Worker { server, counts, pen, .. } = &*self.visitor.worker;
+        let took = trace.started.elapsed();
+        server.decide.ended(ticket, &Ended { status: trace.status, up: trace.up, down: trace.down, took, cut: trace.cut });
+        counts.answered(trace.status, trace.reason, took, trace.up, trace.down);
+        let Some(pen) = pen else { return };
+        let (head, labels) = (&self.desk.head, server.decide.labels(ticket));
         let line = access::Line {
-            time: jiff::Timestamp::now(),
             log: server.options.name,
-            id: &trace.id,
+            id: trace.id.as_str(),
             client: self.client(),
-            method: self.head.method(),
-            host: self.head.host(),
-            path: self.head.path(),
+            method: head.method(),
+            host: head.host(),
+            path: head.path(),
             status: trace.status,
             reason: trace.reason.map(Reason::code),
             request_bytes: trace.up,
             response_bytes: trace.down,
-            ms: ms(took),
-            upstream_ms: trace.answered_at.map(|at| ms(at.duration_since(started))),
+            took,
+            answered: trace.answered_at.map(|at| at.saturating_duration_since(trace.started)),
             upstream: trace.upstream,
             tries: trace.tries,
             tenant: labels.tenant,
@@ -291,22 +296,22 @@ impl<D: Decide> Connection<D> {
             epoch: labels.epoch,
             cut: trace.cut,
         };
-        if !server.log.send(&line) {
-            server.metrics.lost_line();
+        if !pen.write(&line) {
+            counts.lost_line();
         }
     }
 }
 
 /// A place among the requests under way.
-struct Place(Arc<Metrics>);
+struct Place<'m>(&'m Metrics);
 
-impl Place {
-    fn take(metrics: &Arc<Metrics>, most: u64) -> Option<Self> {
-        metrics.begin(most).then(|| Self(metrics.clone()))
+impl<'m> Place<'m> {
+    fn take(metrics: &'m Metrics, most: u64) -> Option<Self> {
+        metrics.begin(most).then(|| Self(metrics))
     }
 }
 
-impl Drop for Place {
+impl Drop for Place<'_> {
     fn drop(&mut self) {
         self.0.end();
     }

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use crate::head::{RequestHead, ResponseHead};
 use crate::page::{Page, Reason};
@@ -14,8 +15,8 @@ pub struct Request<'a> {
     pub head: &'a RequestHead,
     /// The other side of its connection.
     pub peer: SocketAddr,
-    /// Where our side listens.
-    pub local: SocketAddr,
+    /// It came over TLS.
+    pub secure: bool,
 }
 
 /// What becomes of a request.
@@ -34,8 +35,6 @@ pub struct Forward {
     pub to: Group,
     /// What is answered when none of them can be chosen.
     pub otherwise: Reason,
-    /// With these fields.
-    pub add: Vec<(&'static str, String)>,
 }
 
 /// What becomes of an answer.
@@ -60,6 +59,24 @@ pub struct Labels<'a> {
     pub epoch: Option<u64>,
 }
 
+/// Takes name and value of one field.
+pub type Put<'p> = dyn FnMut(&'static str, &str) + 'p;
+
+/// How a request ended.
+#[derive(Debug, Clone, Copy)]
+pub struct Ended {
+    /// Status that the visitor saw.
+    pub status: u16,
+    /// Octets of its body.
+    pub up: u64,
+    /// Octets of the answer's body.
+    pub down: u64,
+    /// From its head to the end of the answer.
+    pub took: Duration,
+    /// The answer was cut short, or the visitor left.
+    pub cut: bool,
+}
+
 /// Decides where requests go.
 pub trait Decide: Send + Sync + 'static {
     /// What it remembers of one request from its first decision to its end.
@@ -68,10 +85,32 @@ pub trait Decide: Send + Sync + 'static {
     /// Where a request goes. It may wait, within bounds of its own. Called again after [`Judgement::Again`], with the same ticket.
     fn decide<'a>(&'a self, request: Request<'a>, ticket: &'a mut Self::Ticket) -> impl Future<Output = Action> + Send + 'a;
 
+    /// Names and values of the fields that a request gets on its way, once it is decided where it goes.
+    fn add(&self, ticket: &Self::Ticket, put: &mut Put<'_>) {
+        let _ = (ticket, put);
+    }
+
     /// Looks at the head of an answer before anything of it goes out.
     fn judge(&self, ticket: &mut Self::Ticket, answer: &ResponseHead) -> Judgement {
         let _ = (ticket, answer);
         Judgement::Pass
+    }
+
+    /// A field that stands in the answer to a visitor, instead of one of that name that came with it.
+    fn adds<'t>(&self, ticket: &'t Self::Ticket) -> Option<(&'static str, &'t str)> {
+        let _ = ticket;
+        None
+    }
+
+    /// Notes octets of a body that passed, either way; how long the next ones must wait.
+    fn pace(&self, ticket: &Self::Ticket, octets: u64) -> Duration {
+        let _ = (ticket, octets);
+        Duration::ZERO
+    }
+
+    /// Notes how a request ended.
+    fn ended(&self, ticket: &Self::Ticket, ended: &Ended) {
+        let _ = (ticket, ended);
     }
 
     /// What the access log says.

@@ -9,18 +9,23 @@ use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
 
-use crate::buffer::{Buffer, READ, closed, write_all};
-use crate::connection::Connection;
+use crate::buffer::{Buffer, READ, write_all, write_both};
+use crate::connection::{Connection, Visitor};
 use crate::decide::{Action, Decide, Forward, Judgement, Request};
 use crate::h1::body::BodyOut;
-use crate::h1::chunked::Piece;
+use crate::h1::chunked::{BadChunk, Piece};
 use crate::h1::framing::{self, BodyIn, RequestFraming};
 use crate::h1::head::{ResponseHead, Scan};
 use crate::h1::write::{self, Onward};
 use crate::page::{Page, Reason};
+use crate::patience::Patience;
 use crate::pool::{Link, connect};
 use crate::server::{Faces, Times};
+use crate::stream::Stream;
+use crate::trace::Trace;
+use crate::tunnel;
 use crate::upstream::{InFlight, Upstream};
+use crate::worker::{Desk, Worker};
 
 /// Most decisions for one request, and most times it is sent again to others after a connection ended.
 const MOST_DECISIONS: u32 = 20;
@@ -29,32 +34,13 @@ const MOST_RESENT: u32 = 2;
 const LAST_WORD: Duration = Duration::from_secs(2);
 /// Passes of a body after which other connections have a turn.
 const TURN: u32 = 16;
-
-/// What is known of a request, for log and metrics.
-#[derive(Debug)]
-pub(crate) struct Trace {
-    pub id: String,
-    pub status: u16,
-    pub reason: Option<Reason>,
-    pub up: u64,
-    pub down: u64,
-    pub tries: u32,
-    pub upstream: Option<SocketAddr>,
-    pub answered_at: Option<Instant>,
-    pub cut: bool,
-    pub quiet: bool,
-}
-
-impl Trace {
-    pub(crate) const fn new(id: String) -> Self {
-        Self { id, status: 0, reason: None, up: 0, down: 0, tries: 0, upstream: None, answered_at: None, cut: false, quiet: false }
-    }
-}
+/// Longest part of a body that is copied behind a head, which is then sent with one plain call.
+const COPIED: usize = 4096;
 
 /// How a request ended.
 pub(crate) enum Outcome {
-    /// Answered from upstream.
-    Done { keep: bool },
+    /// Answered from upstream. `body_read`: nothing of the request is left on the connection.
+    Done { keep: bool, body_read: bool },
     /// To be answered with this. `body_read`: the next request can be found on the connection.
     Page { page: Page, body_read: bool },
     /// The answer broke off after it began.
@@ -143,17 +129,21 @@ impl Upload {
                 }
             };
             buffer.consume(used);
+            self.ended |= self.body.is_over();
         }
         Ok(())
     }
 
-    /// Sends what stands in `out`, then the rest of the body as it comes.
+    /// Sends what stands in `out`, then the rest of the body as it comes. What was taken is in `kept` or in `out` before anything waits, so that the connection
+    /// is in step whenever this is given up.
+    #[expect(clippy::too_many_arguments, reason = "the parts of one request, borrowed apart")]
     async fn send(
         &mut self,
-        from: &TcpStream,
+        from: &impl Stream,
         buffer: &mut Buffer,
         to: &TcpStream,
         out: &mut Vec<u8>,
+        patience: &mut Patience,
         times: &Times,
         count: &mut u64,
     ) -> Result<(), SendError> {
@@ -166,11 +156,10 @@ impl Upload {
                 return Ok(());
             }
             if buffer.is_empty() {
-                match buffer.read_within(from, times.body).await {
-                    Ok(0) => return Err(SendError::Visitor(Reason::ClientClosed)),
-                    Ok(_) => {}
-                    Err(error) if error.kind() == std::io::ErrorKind::TimedOut => return Err(SendError::Visitor(Reason::BodyTimeout)),
-                    Err(_) => return Err(SendError::Visitor(Reason::ClientClosed)),
+                match patience.within(times.body, buffer.read(from)).await {
+                    Some(Ok(0) | Err(_)) => return Err(SendError::Visitor(Reason::ClientClosed)),
+                    Some(Ok(_)) => {}
+                    None => return Err(SendError::Visitor(Reason::BodyTimeout)),
                 }
             }
             passes += 1;
@@ -190,23 +179,23 @@ struct Wishes {
     lists: bool,
 }
 
-impl<D: Decide> Connection<D> {
+impl<D: Decide, S: Stream> Connection<'_, D, S> {
     /// Serves one request up to its last octet, or says what to answer instead.
     pub(crate) async fn exchange(&mut self, framing: RequestFraming, trace: &mut Trace, ticket: &mut D::Ticket) -> Outcome {
         let wishes = Wishes { upgrade: framing.upgrade, expects: framing.expects, close: framing.close, lists: framing.lists };
-        let server = self.server.clone();
+        let Worker { server, counts, .. } = &*self.visitor.worker;
         let mut upload = Upload::new(framing.body, server.options.limits.replay);
         let mut decisions = 0;
         loop {
             decisions += 1;
-            let request = Request { head: &self.head, peer: self.peer, local: self.local };
+            let request = Request { head: &self.desk.head, peer: self.visitor.peer, secure: S::SECURE };
             let forward = match server.decide.decide(request, ticket).await {
                 Action::Forward(forward) => forward,
                 Action::Answer(page) => return upload.page(page),
             };
             match self.forward(&forward, &mut upload, wishes, trace, ticket).await {
                 Attempt::Out(outcome) => return outcome,
-                Attempt::Again(_) if upload.kept.is_some() && decisions < MOST_DECISIONS => server.metrics.retried(),
+                Attempt::Again(_) if upload.kept.is_some() && decisions < MOST_DECISIONS => counts.retried(),
                 Attempt::Again(reason) => return upload.page(Page::of(reason)),
                 Attempt::Unanswered { .. } => return upload.page(Page::of(Reason::UpstreamClosed)),
             }
@@ -215,7 +204,9 @@ impl<D: Decide> Connection<D> {
 
     /// Finds somebody who takes the request.
     async fn forward(&mut self, forward: &Forward, upload: &mut Upload, wishes: Wishes, trace: &mut Trace, ticket: &mut D::Ticket) -> Attempt {
-        let server = self.server.clone();
+        let Worker { server, counts, pool, .. } = &*self.visitor.worker;
+        // What must not be sent twice is not sent into a connection that may have ended a moment ago.
+        let repeatable = self.desk.head.is_idempotent() && upload.form == BodyOut::Empty;
         let (mut tried, mut resent) = (Vec::new(), 0);
         loop {
             let Some(upstream) = forward.to.pick(&tried) else {
@@ -227,29 +218,29 @@ impl<D: Decide> Connection<D> {
             trace.tries += 1;
             trace.upstream = Some(address);
             // After one connection that had ended unnoticed, the others of the pool are not trusted either.
-            let link = match self.pool.take(address).filter(|_| resent == 0) {
+            let pooled = if resent == 0 { pool.take(address, trace.started, !repeatable) } else { None };
+            let link = match pooled {
                 Some(link) => link,
                 None => match connect(address, server.options.times.connect).await {
                     Ok(link) => link,
                     Err(error) => {
                         tracing::debug!(upstream = upstream.name(), %address, %error, "no connection");
                         upstream.failed();
-                        server.metrics.connect_failed();
+                        counts.connect_failed();
                         tried.push(address);
                         continue;
                     }
                 },
             };
             let used = link.used;
-            let attempt = self.attempt(link, &upstream, forward, upload, wishes, trace, ticket).await;
+            let attempt = self.attempt(link, &upstream, upload, wishes, trace, ticket).await;
             let Attempt::Unanswered { whole } = attempt else { return attempt };
             drop(in_flight);
-            let unprocessed = !whole || (self.head.is_idempotent() && upload.form == BodyOut::Empty);
-            if !unprocessed || upload.kept.is_none() || resent >= MOST_RESENT {
+            if (whole && !repeatable) || upload.kept.is_none() || resent >= MOST_RESENT {
                 return Attempt::page(Reason::UpstreamClosed, upload);
             }
             resent += 1;
-            server.metrics.retried();
+            counts.retried();
             if !used {
                 upstream.failed();
                 tried.push(address);
@@ -258,51 +249,58 @@ impl<D: Decide> Connection<D> {
     }
 
     /// Sends the request over one connection and relays the answer.
-    #[expect(clippy::too_many_arguments, reason = "the parts of one request, borrowed apart")]
     async fn attempt(
         &mut self,
-        mut link: Link,
+        link: Link,
         upstream: &Upstream,
-        forward: &Forward,
         upload: &mut Upload,
         wishes: Wishes,
         trace: &mut Trace,
         ticket: &mut D::Ticket,
     ) -> Attempt {
-        let server = self.server.clone();
+        let Visitor { worker, stream: visitor, .. } = self.visitor;
+        let server = &*worker.server;
         let (faces, times, limits) = (server.options.faces, &server.options.times, &server.options.limits);
-        let onward = Onward {
-            faces,
-            add: &forward.add,
-            client: self.peer.ip(),
-            id: &trace.id,
-            body: upload.form,
-            upgrade: wishes.upgrade,
-            expects: wishes.expects && upload.kept.as_ref().is_some_and(Vec::is_empty) && !upload.ended,
-            lists: wishes.lists,
-        };
-        self.up_out.clear();
-        write::request(&mut self.up_out, &self.head, &onward);
-        upload.begin(&mut self.up_out);
-        let (head, answer, out) = (&self.head, &mut self.answer, &mut self.out);
-        let visitor = &self.stream;
-        out.clear();
+        let Desk { buffer, link_buffer, head, answer, out, up_out, visitor: patience, upstream: upstream_patience } = &mut *self.desk;
+        // An attempt before this one may have ended anywhere.
+        link_buffer.clear();
+        for output in [&mut *out, &mut *up_out] {
+            output.clear();
+        }
+        {
+            let onward = Onward {
+                faces,
+                add: &|put| server.decide.add(ticket, put),
+                client: &self.visitor.client,
+                secure: S::SECURE,
+                id: trace.id.as_str(),
+                body: upload.form,
+                upgrade: wishes.upgrade,
+                expects: wishes.expects && upload.kept.as_ref().is_some_and(Vec::is_empty) && !upload.ended,
+                lists: wishes.lists,
+            };
+            write::request(up_out, head, &onward);
+        }
+        upload.begin(up_out);
+        let upload_waits = !upload.ended;
         let (up, down) = (&mut trace.up, &mut trace.down);
-        let (done, framing_close) = {
-            let mut sending = pin!(upload.send(visitor, &mut self.buffer, &link.stream, &mut self.up_out, times, up));
+        let (done, framing_close, answered_at) = {
+            let mut sending = pin!(upload.send(visitor, buffer, &link.stream, up_out, patience, times, up));
             let mut sent = None;
-            let mut timer = pin!(tokio::time::sleep(times.answer));
+            let mut deadline = tokio::time::Instant::now() + times.answer;
             let mut begun = false;
             // Until the head of the final answer is there.
             loop {
                 let got = {
-                    let mut reading = pin!(read_head(&link.stream, &mut link.buffer, answer, limits.head));
+                    let mut reading = pin!(read_head(&link.stream, link_buffer, answer, limits.head));
                     loop {
                         tokio::select! {
                             biased;
                             result = &mut sending, if sent.is_none() => {
-                                let patience = if result.is_ok() { times.answer } else { LAST_WORD };
-                                timer.as_mut().reset(tokio::time::Instant::now() + patience);
+                                // Nothing to send is the rule, and its time was just read.
+                                if upload_waits || result.is_err() {
+                                    deadline = tokio::time::Instant::now() + if result.is_ok() { times.answer } else { LAST_WORD };
+                                }
                                 match result {
                                     Err(SendError::Visitor(Reason::ClientClosed)) => return Attempt::Out(Outcome::ClientGone),
                                     Err(SendError::Visitor(reason)) => {
@@ -312,8 +310,8 @@ impl<D: Decide> Connection<D> {
                                 }
                             }
                             got = &mut reading => break got,
-                            () = closed(visitor), if sent == Some(true) => return Attempt::Out(Outcome::ClientGone),
-                            () = &mut timer, if sent.is_some() => {
+                            () = visitor.closed(), if sent == Some(true) => return Attempt::Out(Outcome::ClientGone),
+                            () = upstream_patience.until(deadline), if sent.is_some() => {
                                 return Attempt::Out(Outcome::Page { page: Page::of(Reason::UpstreamTimeout), body_read: sent == Some(true) });
                             }
                         }
@@ -340,7 +338,8 @@ impl<D: Decide> Connection<D> {
                 }
             }
             upstream.succeeded();
-            trace.answered_at = Some(Instant::now());
+            let answered_at = Instant::now();
+            trace.answered_at = Some(answered_at);
             trace.status = answer.status();
             let page = |page| Attempt::Out(Outcome::Page { page, body_read: sent == Some(true) });
             match server.decide.judge(ticket, answer) {
@@ -357,8 +356,8 @@ impl<D: Decide> Connection<D> {
             }
             if answer.status() == 101 {
                 out.clear();
-                write::response(out, answer, faces, BodyOut::Empty, None, false);
-                (Done::Tunnel, true)
+                write::response(out, answer, faces, BodyOut::Empty, None, false, None);
+                (Done::Tunnel, true, answered_at)
             } else {
                 let form = match &framing.body {
                     BodyIn::Empty => BodyOut::Empty,
@@ -366,10 +365,10 @@ impl<D: Decide> Connection<D> {
                     BodyIn::Chunked(_) | BodyIn::UntilClose if head.minor() == 1 => BodyOut::Chunked,
                     BodyIn::Chunked(_) | BodyIn::UntilClose => BodyOut::UntilClose,
                 };
-                let close = wishes.close || form == BodyOut::UntilClose || sent != Some(true) || self.stop.is_cancelled();
+                let close = wishes.close || form == BodyOut::UntilClose || sent != Some(true) || worker.is_stopping();
                 out.clear();
-                write::response(out, answer, faces, form, framing.length, close);
-                let mut receiving = pin!(receive(&link.stream, &mut link.buffer, &mut framing.body, form, visitor, out, times, down));
+                write::response(out, answer, faces, form, framing.length, close, server.decide.adds(ticket));
+                let mut receiving = pin!(receive(&link.stream, link_buffer, &mut framing.body, form, visitor, out, upstream_patience, times, down));
                 let done = loop {
                     tokio::select! {
                         biased;
@@ -382,28 +381,29 @@ impl<D: Decide> Connection<D> {
                             Err(SendError::Visitor(_)) => break Done::ClientGone,
                             result => sent = Some(result.is_ok()),
                         },
-                        () = closed(visitor), if sent == Some(true) => break Done::ClientGone,
+                        () = visitor.closed(), if sent == Some(true) => break Done::ClientGone,
                     }
                 };
-                (done, framing.close)
+                (done, framing.close, answered_at)
             }
         };
-        self.finish(done, framing_close, link, upstream.address()).await
+        self.finish(done, framing_close, link, upstream.address(), answered_at).await
     }
 
     /// What remains once nothing is borrowed any more.
-    async fn finish(&mut self, done: Done, close: bool, link: Link, address: SocketAddr) -> Attempt {
+    async fn finish(&mut self, done: Done, close: bool, link: Link, address: SocketAddr, answered_at: Instant) -> Attempt {
         let outcome = match done {
             Done::Whole { keep, clean } => {
-                if clean && !close {
-                    self.pool.put(address, link);
+                // What it brought besides its message is nobody's.
+                if clean && !close && self.desk.link_buffer.is_empty() {
+                    self.visitor.worker.pool.put(address, link, answered_at);
                 }
-                Outcome::Done { keep }
+                Outcome::Done { keep, body_read: clean }
             }
             Done::Cut(form) => {
                 if form == BodyOut::UntilClose {
                     // Only a reset tells such a visitor that something is missing.
-                    let _ = socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
+                    self.visitor.stream.reset_on_drop();
                 }
                 Outcome::Cut
             }
@@ -414,20 +414,22 @@ impl<D: Decide> Connection<D> {
     }
 
     /// Another protocol was agreed upon: octets both ways until both sides have ended.
-    async fn tunnel(&mut self, mut link: Link) -> Outcome {
-        let times = &self.server.options.times;
+    async fn tunnel(&mut self, link: Link) -> Outcome {
+        let Visitor { worker, stream, .. } = self.visitor;
+        let times = &worker.server.options.times;
+        let Desk { buffer, link_buffer, out, .. } = &mut *self.desk;
         // What came right behind the answer belongs to the other protocol.
-        self.out.extend_from_slice(link.buffer.filled());
-        if write_all(&self.stream, &self.out, times.body).await.is_err() {
+        if write_both(stream, out, link_buffer.filled(), times.body).await.is_err() {
             return Outcome::ClientGone;
         }
-        if write_all(&link.stream, self.buffer.filled(), times.body).await.is_err() {
+        if write_all(&link.stream, buffer.filled(), times.body).await.is_err() {
             return Outcome::Cut;
         }
-        self.buffer.consume(usize::MAX / 2);
-        // However a tunnel ends, both connections end with it.
-        let _ = tokio::io::copy_bidirectional(&mut self.stream, &mut link.stream).await;
-        Outcome::Done { keep: false }
+        // A silent tunnel needs no buffers; it takes a desk whenever something comes.
+        worker.clear(std::mem::take(&mut self.desk));
+        // However it ends, both connections end with it.
+        tunnel::relay(worker, stream, &link.stream).await;
+        Outcome::Done { keep: false, body_read: true }
     }
 }
 
@@ -483,48 +485,32 @@ async fn receive(
     buffer: &mut Buffer,
     body: &mut BodyIn,
     form: BodyOut,
-    to: &TcpStream,
+    to: &impl Stream,
     out: &mut Vec<u8>,
+    patience: &mut Patience,
     times: &Times,
     count: &mut u64,
 ) -> Result<(), ReceiveError> {
-    let (mut passes, mut ended) = (0, false);
+    let mut passes = 0;
     loop {
-        while !ended && out.len() < 2 * READ {
-            let used = match body.next(buffer.filled()) {
-                Err(_) => return Err(ReceiveError::Upstream),
-                Ok((used, Piece::Data(data))) => {
-                    *count += data.len() as u64;
-                    form.put(out, data);
-                    used
-                }
-                Ok((used, Piece::More)) => {
-                    buffer.consume(used);
-                    break;
-                }
-                Ok((used, Piece::End)) => {
-                    ended = true;
-                    used
-                }
-            };
-            buffer.consume(used);
-        }
+        let (direct, ended) = gather(body, form, buffer, out, count).map_err(|_| ReceiveError::Upstream)?;
         if ended {
             form.finish(out, body.trailers());
         }
-        write_all(to, out, times.stream).await.map_err(|_| ReceiveError::Visitor)?;
+        write_both(to, out, &buffer.filled()[..direct], times.stream).await.map_err(|_| ReceiveError::Visitor)?;
         out.clear();
+        buffer.consume(direct);
         if ended {
             return Ok(());
         }
         if buffer.is_empty() {
-            match buffer.read_within(from, times.stream).await {
-                Ok(0) if matches!(body, BodyIn::UntilClose) => {
+            match patience.within(times.stream, buffer.read(from)).await {
+                Some(Ok(0)) if matches!(body, BodyIn::UntilClose) => {
                     form.finish(out, &[]);
                     return write_all(to, out, times.stream).await.map_err(|_| ReceiveError::Visitor);
                 }
-                Ok(0) | Err(_) => return Err(ReceiveError::Upstream),
-                Ok(_) => {}
+                Some(Ok(0) | Err(_)) | None => return Err(ReceiveError::Upstream),
+                Some(Ok(_)) => {}
             }
         }
         passes += 1;
@@ -532,4 +518,34 @@ async fn receive(
             tokio::task::yield_now().await;
         }
     }
+}
+
+/// Moves what is there of a body into `out`, and says whether that was its end. A long part that goes on as it is stays where it is: so many octets from the
+/// front of the buffer are to be sent behind `out`.
+fn gather(body: &mut BodyIn, form: BodyOut, buffer: &mut Buffer, out: &mut Vec<u8>, count: &mut u64) -> Result<(usize, bool), BadChunk> {
+    while out.len() < 2 * READ {
+        let (used, piece) = body.next(buffer.filled())?;
+        match piece {
+            Piece::Data(data) => {
+                *count += data.len() as u64;
+                if form != BodyOut::Chunked && data.len() == used && used > COPIED {
+                    return Ok((used, body.is_over()));
+                }
+                form.put(out, data);
+                buffer.consume(used);
+                if body.is_over() {
+                    return Ok((0, true));
+                }
+            }
+            Piece::More => {
+                buffer.consume(used);
+                break;
+            }
+            Piece::End => {
+                buffer.consume(used);
+                return Ok((0, true));
+            }
+        }
+    }
+    Ok((0, false))
 }

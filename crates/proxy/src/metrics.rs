@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::page::Reason;
@@ -10,55 +11,108 @@ use crate::page::Reason;
 const BUCKETS_MS: [u64; 12] = [1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 5000, 30_000];
 
 /// What one server counts.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Metrics {
-    connections: AtomicU64,
+    /// Both are compared with limits of the whole server, so all threads share them.
     open: AtomicU64,
     in_flight: AtomicU64,
-    answers: [AtomicU64; 6],
-    reasons: Vec<AtomicU64>,
-    refused_connections: AtomicU64,
-    connect_failures: AtomicU64,
-    retries: AtomicU64,
-    bytes_in: AtomicU64,
-    bytes_out: AtomicU64,
-    lost_log_lines: AtomicU64,
-    buckets: [AtomicU64; BUCKETS_MS.len()],
-    duration_us: AtomicU64,
+    threads: Mutex<Vec<Arc<Counts>>>,
 }
 
-impl Default for Metrics {
+/// What one thread counts. Nobody else writes here, so counting needs no lock on the processor's bus; the text adds the threads up.
+#[derive(Debug)]
+#[repr(align(128))]
+pub(crate) struct Counts {
+    connections: Count,
+    answers: [Count; 6],
+    reasons: Vec<Count>,
+    refused_connections: Count,
+    connect_failures: Count,
+    retries: Count,
+    bytes_in: Count,
+    bytes_out: Count,
+    lost_log_lines: Count,
+    buckets: [Count; BUCKETS_MS.len()],
+    duration_us: Count,
+}
+
+/// A counter with one writer.
+#[derive(Debug, Default)]
+struct Count(AtomicU64);
+
+impl Count {
+    fn add(&self, more: u64) {
+        self.0.store(self.0.load(Relaxed).wrapping_add(more), Relaxed);
+    }
+
+    fn read(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+impl Default for Counts {
     fn default() -> Self {
         Self {
-            connections: AtomicU64::default(),
-            open: AtomicU64::default(),
-            in_flight: AtomicU64::default(),
+            connections: Count::default(),
             answers: Default::default(),
-            reasons: Reason::ALL.iter().map(|_| AtomicU64::default()).collect(),
-            refused_connections: AtomicU64::default(),
-            connect_failures: AtomicU64::default(),
-            retries: AtomicU64::default(),
-            bytes_in: AtomicU64::default(),
-            bytes_out: AtomicU64::default(),
-            lost_log_lines: AtomicU64::default(),
+            reasons: Reason::ALL.iter().map(|_| Count::default()).collect(),
+            refused_connections: Count::default(),
+            connect_failures: Count::default(),
+            retries: Count::default(),
+            bytes_in: Count::default(),
+            bytes_out: Count::default(),
+            lost_log_lines: Count::default(),
             buckets: Default::default(),
-            duration_us: AtomicU64::default(),
+            duration_us: Count::default(),
+        }
+    }
+}
+
+impl Counts {
+    pub(crate) fn connection(&self) {
+        self.connections.add(1);
+    }
+
+    pub(crate) fn refused_connection(&self) {
+        self.refused_connections.add(1);
+    }
+
+    pub(crate) fn connect_failed(&self) {
+        self.connect_failures.add(1);
+    }
+
+    pub(crate) fn retried(&self) {
+        self.retries.add(1);
+    }
+
+    pub(crate) fn lost_line(&self) {
+        self.lost_log_lines.add(1);
+    }
+
+    pub(crate) fn answered(&self, status: u16, reason: Option<Reason>, took: Duration, bytes_in: u64, bytes_out: u64) {
+        if let Some(class) = self.answers.get(usize::from(status / 100)) {
+            class.add(1);
+        }
+        if let Some(counter) = reason.and_then(|reason| self.reasons.get(reason as usize)) {
+            counter.add(1);
+        }
+        self.bytes_in.add(bytes_in);
+        self.bytes_out.add(bytes_out);
+        let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        self.duration_us.add(us);
+        if let Some(at) = BUCKETS_MS.iter().position(|ms| us <= ms * 1000) {
+            self.buckets[at].add(1);
         }
     }
 }
 
 impl Metrics {
     pub(crate) fn opened(&self) -> u64 {
-        self.connections.fetch_add(1, Relaxed);
         self.open.fetch_add(1, Relaxed)
     }
 
     pub(crate) fn closed(&self) {
         self.open.fetch_sub(1, Relaxed);
-    }
-
-    pub(crate) fn refused_connection(&self) {
-        self.refused_connections.fetch_add(1, Relaxed);
     }
 
     /// Takes a place among requests under way, where one is left.
@@ -74,32 +128,19 @@ impl Metrics {
         self.in_flight.fetch_sub(1, Relaxed);
     }
 
-    pub(crate) fn connect_failed(&self) {
-        self.connect_failures.fetch_add(1, Relaxed);
+    /// Counters for one more thread. They stay when it ends: totals never fall.
+    pub(crate) fn counts(&self) -> Arc<Counts> {
+        let counts = Arc::<Counts>::default();
+        self.threads().push(counts.clone());
+        counts
     }
 
-    pub(crate) fn retried(&self) {
-        self.retries.fetch_add(1, Relaxed);
+    fn threads(&self) -> MutexGuard<'_, Vec<Arc<Counts>>> {
+        self.threads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn lost_line(&self) {
-        self.lost_log_lines.fetch_add(1, Relaxed);
-    }
-
-    pub(crate) fn answered(&self, status: u16, reason: Option<Reason>, took: Duration, bytes_in: u64, bytes_out: u64) {
-        if let Some(class) = self.answers.get(usize::from(status / 100)) {
-            class.fetch_add(1, Relaxed);
-        }
-        if let Some(counter) = reason.and_then(|reason| self.reasons.get(reason as usize)) {
-            counter.fetch_add(1, Relaxed);
-        }
-        self.bytes_in.fetch_add(bytes_in, Relaxed);
-        self.bytes_out.fetch_add(bytes_out, Relaxed);
-        let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        self.duration_us.fetch_add(us, Relaxed);
-        if let Some(at) = BUCKETS_MS.iter().position(|ms| us <= ms * 1000) {
-            self.buckets[at].fetch_add(1, Relaxed);
-        }
+    fn sum(&self, of: impl Fn(&Counts) -> &Count) -> u64 {
+        self.threads().iter().map(|counts| of(counts).read()).sum()
     }
 
     /// Requests under way.
@@ -111,30 +152,35 @@ impl Metrics {
     /// Answers given so far.
     #[must_use]
     pub fn answers(&self) -> u64 {
-        self.answers.iter().map(|class| class.load(Relaxed)).sum()
+        (0..6).map(|class| self.sum(|counts| &counts.answers[class])).sum()
     }
 
     /// The text, each name beginning with `prefix` (`atoll_edge`).
     #[must_use]
     pub fn text(&self, prefix: &str) -> String {
         let mut text = Text::new(prefix);
-        text.one("connections_total", "counter", "Connections taken.", &self.connections);
-        text.one("connections_open", "gauge", "Connections open.", &self.open);
-        text.one("connections_refused_total", "counter", "Connections refused because too many were open.", &self.refused_connections);
-        text.one("requests_in_flight", "gauge", "Requests under way.", &self.in_flight);
+        text.number("connections_total", "counter", "Connections taken.", self.sum(|counts| &counts.connections));
+        text.number("connections_open", "gauge", "Connections open.", self.open.load(Relaxed));
+        text.number(
+            "connections_refused_total",
+            "counter",
+            "Connections refused because too many were open.",
+            self.sum(|counts| &counts.refused_connections),
+        );
+        text.number("requests_in_flight", "gauge", "Requests under way.", self.in_flight.load(Relaxed));
         text.head("responses_total", "counter", "Answers by class of their status.");
-        for (class, count) in self.answers.iter().enumerate().skip(1) {
-            text.line("responses_total", &format!("{{class=\"{class}xx\"}}"), count.load(Relaxed));
+        for class in 1..6 {
+            text.line("responses_total", &format!("{{class=\"{class}xx\"}}"), self.sum(|counts| &counts.answers[class]));
         }
         text.head("refusals_total", "counter", "Answers given by Atoll itself, by reason.");
-        for (reason, count) in Reason::ALL.iter().zip(&self.reasons) {
-            text.line("refusals_total", &format!("{{reason=\"{reason}\"}}"), count.load(Relaxed));
+        for (at, reason) in Reason::ALL.iter().enumerate() {
+            text.line("refusals_total", &format!("{{reason=\"{reason}\"}}"), self.sum(|counts| &counts.reasons[at]));
         }
-        text.one("connect_failures_total", "counter", "Connections to upstreams that failed.", &self.connect_failures);
-        text.one("retries_total", "counter", "Requests sent again because nothing had been processed.", &self.retries);
-        text.one("request_bytes_total", "counter", "Octets of request bodies.", &self.bytes_in);
-        text.one("response_bytes_total", "counter", "Octets of answers' bodies.", &self.bytes_out);
-        text.one("access_log_lost_total", "counter", "Lines of the access log that were dropped.", &self.lost_log_lines);
+        text.number("connect_failures_total", "counter", "Connections to upstreams that failed.", self.sum(|counts| &counts.connect_failures));
+        text.number("retries_total", "counter", "Requests sent again because nothing had been processed.", self.sum(|counts| &counts.retries));
+        text.number("request_bytes_total", "counter", "Octets of request bodies.", self.sum(|counts| &counts.bytes_in));
+        text.number("response_bytes_total", "counter", "Octets of answers' bodies.", self.sum(|counts| &counts.bytes_out));
+        text.number("access_log_lost_total", "counter", "Lines of the access log that were dropped.", self.sum(|counts| &counts.lost_log_lines));
         self.durations(&mut text);
         text.0
     }
@@ -143,14 +189,14 @@ impl Metrics {
         const NAME: &str = "request_duration_seconds";
         text.head(NAME, "histogram", "Time from a request's head to the end of its answer.");
         let mut sum = 0;
-        for (ms, count) in BUCKETS_MS.iter().zip(&self.buckets) {
-            sum += count.load(Relaxed);
+        for (at, ms) in BUCKETS_MS.iter().enumerate() {
+            sum += self.sum(|counts| &counts.buckets[at]);
             let (seconds, rest) = (ms / 1000, ms % 1000);
             text.line(&format!("{NAME}_bucket"), &format!("{{le=\"{seconds}.{rest:03}\"}}"), sum);
         }
         let all = self.answers();
         text.line(&format!("{NAME}_bucket"), "{le=\"+Inf\"}", all.max(sum));
-        let us = self.duration_us.load(Relaxed);
+        let us = self.sum(|counts| &counts.duration_us);
         text.line(&format!("{NAME}_sum"), "", format_args!("{}.{:06}", us / 1_000_000, us % 1_000_000));
         text.line(&format!("{NAME}_count"), "", all.max(sum));
     }
@@ -181,8 +227,12 @@ impl<'p> Text<'p> {
 
     /// A metric of one value.
     pub fn one(&mut self, name: &str, kind: &str, help: &str, value: &AtomicU64) {
+        self.number(name, kind, help, value.load(Relaxed));
+    }
+
+    fn number(&mut self, name: &str, kind: &str, help: &str, value: u64) {
         self.head(name, kind, help);
-        self.line(name, "", value.load(Relaxed));
+        self.line(name, "", value);
     }
 
     /// The text.

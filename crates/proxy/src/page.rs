@@ -57,6 +57,10 @@ reasons! {
     BodyTimeout 408 "The request's body did not arrive in time.";
     /// More at once than is served.
     Overloaded 503 "Too many requests at once; try again in a moment.";
+    /// The tenant takes more than its plan allows.
+    TenantLimited 429 "This site is asked for too often; try again in a moment.";
+    /// The visitor asks for more than one address may.
+    ClientLimited 429 "Too many requests from this address; try again in a moment.";
     /// No tenant has this host.
     UnknownHost 404 "No site is served under this name.";
     /// The tenant is suspended.
@@ -93,6 +97,7 @@ impl Reason {
     pub const fn retry_after(self) -> Option<u32> {
         match self {
             Self::TenantSuspended => None,
+            _ if self.status() == 429 => Some(1),
             _ if self.status() == 503 => Some(2),
             _ => None,
         }
@@ -141,6 +146,14 @@ impl Page {
     #[must_use]
     pub fn text(status: u16, body: impl Into<String>) -> Self {
         Self { status, reason: None, fields: Vec::new(), content_type: "text/plain; charset=utf-8", body: body.into(), quiet: false }
+    }
+
+    /// The same with another time after which to try again.
+    #[must_use]
+    pub fn retry_after(mut self, after: std::time::Duration) -> Self {
+        self.fields.retain(|(name, _)| *name != "Retry-After");
+        let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
+        self.with("Retry-After", seconds.max(1).to_string())
     }
 
     /// The same with one more field. Line ends in `value` are left out.
@@ -194,6 +207,7 @@ const fn words(status: u16) -> &'static str {
         408 => "Request Timeout",
         417 => "Expectation Failed",
         421 => "Misdirected Request",
+        429 => "Too Many Requests",
         431 => "Request Header Fields Too Large",
         502 => "Bad Gateway",
         503 => "Service Unavailable",

@@ -11,12 +11,14 @@ use tokio_util::task::TaskTracker;
 
 use crate::access::AccessLog;
 use crate::buffer::tune;
-use crate::connection::Connection;
+use crate::connection::Visitor;
 use crate::decide::Decide;
+use crate::h2;
 use crate::metrics::Metrics;
 use crate::page::{Page, Reason};
-use crate::pool::Pool;
 use crate::pulse::Pulses;
+use crate::tls::{self, Handshakes};
+use crate::worker::Worker;
 
 /// Pause after a failed accept, which is nearly always the lack of file descriptors.
 const BREATHER: Duration = Duration::from_millis(50);
@@ -72,6 +74,8 @@ pub struct Times {
     pub answer: Duration,
     /// For the next octets of an answer, and until the visitor takes some.
     pub stream: Duration,
+    /// Of a tunnel through which nothing comes from either side. Longer than the pause between two signs of life of any protocol that sends them.
+    pub tunnel: Duration,
     /// How long an upstream connection waits for its next request. Shorter than the upstream's own patience, so that the two never cross.
     pub pooled: Duration,
     /// After the stop: for one more request on an idle connection, which is then told to close.
@@ -90,6 +94,7 @@ impl Default for Times {
             connect: seconds(2),
             answer: seconds(120),
             stream: seconds(600),
+            tunnel: seconds(3600),
             pooled: seconds(15),
             last_request: seconds(3),
             drain: seconds(20),
@@ -154,15 +159,27 @@ impl<D: Decide> Server<D> {
     /// # Errors
     /// When the socket or a thread cannot be used.
     pub async fn serve(self: Arc<Self>, listener: StdListener, stop: CancellationToken) -> io::Result<()> {
+        self.serve_all(listener, None, stop).await
+    }
+
+    /// As [`Server::serve`], under TLS.
+    ///
+    /// # Errors
+    /// As [`Server::serve`].
+    pub async fn serve_secure(self: Arc<Self>, listener: StdListener, handshakes: Arc<dyn Handshakes>, stop: CancellationToken) -> io::Result<()> {
+        self.serve_all(listener, Some(handshakes), stop).await
+    }
+
+    async fn serve_all(self: Arc<Self>, listener: StdListener, handshakes: Option<Arc<dyn Handshakes>>, stop: CancellationToken) -> io::Result<()> {
         listener.set_nonblocking(true)?;
         let mut ends = Vec::new();
         for number in 0..self.options.workers.max(1) {
             let (end, ended) = tokio::sync::oneshot::channel();
-            let (server, listener, stop) = (self.clone(), listener.try_clone()?, stop.clone());
+            let (server, listener, handshakes, stop) = (self.clone(), listener.try_clone()?, handshakes.clone(), stop.clone());
             let thread = std::thread::Builder::new().name(format!("{}-{number}", self.options.name));
             thread.spawn(move || {
                 // Nobody listens for the result only when the whole program ends.
-                let _ = end.send(work(server, listener, stop));
+                let _ = end.send(work(server, listener, handshakes, stop));
             })?;
             ends.push(ended);
         }
@@ -176,20 +193,32 @@ impl<D: Decide> Server<D> {
 }
 
 /// One thread: its own runtime, its own connections.
-fn work<D: Decide>(server: Arc<Server<D>>, listener: StdListener, stop: CancellationToken) -> io::Result<()> {
+fn work<D: Decide>(
+    server: Arc<Server<D>>,
+    listener: StdListener,
+    handshakes: Option<Arc<dyn Handshakes>>,
+    stop: CancellationToken,
+) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.spawn(server.pulses.clone().beat(std::thread::current().name().unwrap_or("worker").to_owned()));
-    let result = runtime.block_on(listen(server, listener, stop));
+    let result = runtime.block_on(listen(server, listener, handshakes, stop));
     // What is still open is cut here.
     drop(runtime);
     result
 }
 
-async fn listen<D: Decide>(server: Arc<Server<D>>, listener: StdListener, stop: CancellationToken) -> io::Result<()> {
+async fn listen<D: Decide>(
+    server: Arc<Server<D>>,
+    listener: StdListener,
+    handshakes: Option<Arc<dyn Handshakes>>,
+    stop: CancellationToken,
+) -> io::Result<()> {
+    // What is accepted has these settings from the beginning.
+    tune(&socket2::SockRef::from(&listener));
     let listener = TcpListener::from_std(listener)?;
-    let pool = Arc::new(Pool::new(server.options.limits.idle, server.options.times.pooled));
+    let worker = Worker::new(server, stop.clone());
     let connections = TaskTracker::new();
-    let take = |stream, peer| start(&server, &pool, &connections, stream, peer, &stop);
+    let take = |stream, peer| start(&worker, &connections, handshakes.as_ref(), stream, peer);
     let mut sweep = tokio::time::interval(SWEEP);
     loop {
         tokio::select! {
@@ -202,9 +231,10 @@ async fn listen<D: Decide>(server: Arc<Server<D>>, listener: StdListener, stop: 
                     tokio::time::sleep(BREATHER).await;
                 }
             },
-            _ = sweep.tick() => pool.sweep(),
+            _ = sweep.tick() => worker.pool.sweep(),
         }
     }
+    worker.stop();
     // Connections that the kernel already made for us would be reset with the socket.
     let end = tokio::time::Instant::now() + LATE_IN_ALL;
     while tokio::time::Instant::now() < end
@@ -215,31 +245,50 @@ async fn listen<D: Decide>(server: Arc<Server<D>>, listener: StdListener, stop: 
     drop(listener);
     connections.close();
     // What outlasts this is cut with the runtime.
-    let _ = tokio::time::timeout(server.options.times.drain, connections.wait()).await;
+    let _ = tokio::time::timeout(worker.server.options.times.drain, connections.wait()).await;
     Ok(())
 }
 
 fn start<D: Decide>(
-    server: &Arc<Server<D>>,
-    pool: &Arc<Pool>,
+    worker: &Arc<Worker<D>>,
     connections: &TaskTracker,
+    handshakes: Option<&Arc<dyn Handshakes>>,
     stream: TcpStream,
     peer: SocketAddr,
-    stop: &CancellationToken,
 ) {
-    tune(&stream);
-    let open = Open::begin(&server.metrics);
-    if open.before >= server.options.limits.connections {
-        server.metrics.refused_connection();
+    let open = Open::begin(worker);
+    if open.before >= worker.server.options.limits.connections {
+        worker.counts.refused_connection();
+        if handshakes.is_some() {
+            return;
+        }
         let mut page = Vec::new();
         Page::of(Reason::Overloaded).write(&mut page, false, true);
         // One attempt: whoever does not take it is not waited for.
         let _ = stream.try_write(&page);
         return;
     }
-    let connection = Connection::new(server.clone(), pool.clone(), stream, peer, stop.clone());
+    let Some(handshakes) = handshakes.cloned() else {
+        let visitor = Visitor::new(worker.clone(), stream, peer);
+        connections.spawn(async move {
+            visitor.serve().await;
+            drop(open);
+        });
+        return;
+    };
+    let worker = worker.clone();
     connections.spawn(async move {
-        connection.run().await;
+        let within = worker.server.options.times.head;
+        // On the heap, and gone before the first request: an idle connection keeps nothing of it.
+        let shaken = Box::pin(tls::accept(stream, &*handshakes, within)).await;
+        if let Some(stream) = shaken {
+            match stream.protocol().as_deref() {
+                Some(b"h2") => h2::serve(worker, stream, peer).await,
+                Some(b"http/1.1") | None => Visitor::new(worker, stream, peer).serve().await,
+                // A certificate authority has seen what it wanted.
+                Some(_) => {}
+            }
+        }
         drop(open);
     });
 }
@@ -251,8 +300,10 @@ struct Open {
 }
 
 impl Open {
-    fn begin(metrics: &Arc<Metrics>) -> Self {
-        Self { before: metrics.opened(), metrics: metrics.clone() }
+    fn begin<D>(worker: &Worker<D>) -> Self {
+        worker.counts.connection();
+        let metrics = worker.server.metrics.clone();
+        Self { before: metrics.opened(), metrics }
     }
 }
 

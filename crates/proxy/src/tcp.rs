@@ -10,7 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::buffer::tune;
+use crate::buffer::tune_stream;
 use crate::pool::connect;
 use crate::upstream::{Group, InFlight};
 
@@ -96,7 +96,7 @@ pub async fn relay(
 }
 
 async fn one(mut visitor: TcpStream, group: impl Fn() -> Group, options: TcpOptions, metrics: Arc<TcpMetrics>) {
-    tune(&visitor);
+    tune_stream(&visitor);
     let mut tried: Vec<SocketAddr> = Vec::new();
     while let Some(upstream) = group().pick(&tried) {
         let _in_flight = InFlight::begin(&upstream);

@@ -121,11 +121,15 @@ impl Upstream {
     }
 
     /// How willingly it is chosen, best first; `None` where never.
-    fn rank(&self, now: u64) -> Option<u8> {
+    fn rank(&self) -> Option<u8> {
         if self.is_draining() {
             return None;
         }
-        let paused = self.paused_until.load(Relaxed) > now;
+        // The clock is read only for those that failed.
+        let paused = match self.paused_until.load(Relaxed) {
+            0 => false,
+            until => until > now_ms(),
+        };
         match (self.ready.load(Relaxed), self.health(), paused) {
             (true, Health::Up | Health::Unknown, false) => Some(0),
             // Whoever calls it not ready may be away; its own answer counts then.
@@ -157,35 +161,38 @@ impl Drop for InFlight {
 
 /// Several that can take each other's place.
 #[derive(Debug, Clone, Default)]
-pub struct Group {
-    members: Arc<[Arc<Upstream>]>,
-    turn: Arc<AtomicUsize>,
+pub struct Group(Arc<Several>);
+
+#[derive(Debug, Default)]
+struct Several {
+    members: Box<[Arc<Upstream>]>,
+    turn: AtomicUsize,
 }
 
 impl Group {
     /// Of these.
     #[must_use]
     pub fn new(members: impl IntoIterator<Item = Arc<Upstream>>) -> Self {
-        Self { members: members.into_iter().collect(), turn: Arc::default() }
+        Self(Arc::new(Several { members: members.into_iter().collect(), turn: AtomicUsize::default() }))
     }
 
     /// All of them.
     #[must_use]
     pub fn members(&self) -> &[Arc<Upstream>] {
-        &self.members
+        &self.0.members
     }
 
     /// The one with the least under way for its weight among the healthiest that were not tried; equals take turns. Weight 0 is chosen where nothing else is left.
     #[must_use]
     pub fn pick(&self, tried: &[SocketAddr]) -> Option<Arc<Upstream>> {
-        let now = now_ms();
-        let count = self.members.len();
-        let first = if count > 1 { self.turn.fetch_add(1, Relaxed) % count } else { 0 };
-        let turned = self.members[first..].iter().chain(&self.members[..first]);
+        let Several { members, turn } = &*self.0;
+        let count = members.len();
+        let first = if count > 1 { turn.fetch_add(1, Relaxed) % count } else { 0 };
+        let turned = members[first..].iter().chain(&members[..first]);
         let open = turned.filter(|member| !tried.contains(&member.address));
         let key = |member: &Arc<Upstream>| {
             let weight = u64::from(member.weight.load(Relaxed));
-            member.rank(now).map(|rank| (rank, weight == 0, (member.in_flight() + 1) * 1000 / weight.max(1)))
+            member.rank().map(|rank| (rank, weight == 0, (member.in_flight() + 1) * 1000 / weight.max(1)))
         };
         // The first of equals is kept, so that turns count.
         let best = open.filter_map(|member| Some((key(member)?, member))).reduce(|best, next| if next.0 < best.0 { next } else { best });

@@ -76,6 +76,13 @@ async fn bodies_stream_both_ways_in_either_framing() {
     client.send(&format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{long}", long.len())).await;
     let (_, seen) = client.answer().await.unwrap();
     assert!(seen.ends_with(&long) && field(&seen, "content-length").as_deref() == Some("300000"));
+    // A body whose last octets fill what is sent at once is not waited for any longer than it takes.
+    for length in [16_384, 32_768 - 60, 32_768, 65_536, 131_072] {
+        let body = "y".repeat(length);
+        client.send(&format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n{body}")).await;
+        let (head, seen) = client.answer().await.unwrap();
+        assert!(seen.ends_with(&body) && field(&head, "connection").is_none(), "{head}");
+    }
     client.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n").await;
     client.send("00006\r\n world\r\n0\r\nX-Trailer: 1\r\nAtoll-Tenant: forged\r\n\r\n").await;
     let (_, seen) = client.answer().await.unwrap();
@@ -221,6 +228,29 @@ async fn another_protocol_passes_both_ways_with_what_came_early() {
     assert_eq!(client.exactly(5).await.unwrap(), "early");
     client.send("ping").await;
     assert_eq!(client.rest().await, "PING");
+}
+
+#[tokio::test]
+async fn a_tunnel_ends_when_both_sides_are_silent_and_not_while_one_speaks() {
+    let idle = Duration::from_millis(400);
+    let backend = Backend::start(|mut connection, _| async move {
+        connection.until("\r\n\r\n").await.unwrap();
+        connection.send("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n").await;
+        // One side alone speaks, for longer than both may be silent.
+        for _ in 0..30 {
+            connection.send(".").await;
+            tokio::time::sleep(Duration::from_millis(40)).await;
+        }
+        while connection.more().await {}
+    })
+    .await;
+    let relay = Relay::with(&[backend.address], Faces::Visitors, |options| options.times.tunnel = idle);
+    let mut client = relay.connect().await;
+    client.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n").await;
+    assert_eq!(status(&client.until("\r\n\r\n").await.unwrap()), 101);
+    let spoken = client.exactly(30).await;
+    assert_eq!(spoken, Some(".".repeat(30)), "nothing is cut while one side speaks");
+    assert_eq!(client.rest().await, "", "silence ends it");
 }
 
 #[tokio::test]

@@ -35,7 +35,7 @@ pub use host::{HostPattern, HostPatternError};
 pub use key::{CellKey, KeyError, KeyId};
 pub use record::{CellEndpoint, GateEndpoint, Record, Redirect, RedirectStatus, RouteState};
 pub use refusal::{REFUSAL_HEADER, Refusal};
-pub use report::{EdgeApplied, GateHealth, GateInstanceReport, GateReport};
+pub use report::{EdgeApplied, GateHealth, GateInstanceReport, GateReport, GateTenantReport};
 pub use route::Route;
 pub use snapshot::{DiskError, Snapshot};
 pub use table::{Assembly, Found, Reason, Refused, Table};

@@ -1,6 +1,6 @@
 //! What edges and gates tell back: how far they are.
 
-use model::{CellName, GateName, Generation, InstanceName, ServiceName};
+use model::{CellName, GateName, Generation, InstanceName, ServiceName, TenantName};
 use serde::{Deserialize, Serialize};
 
 use crate::{HostPattern, Table, TableHash};
@@ -56,6 +56,21 @@ pub struct GateReport {
     pub ready: bool,
     /// Every instance it has, also those that left the state but still have something under way.
     pub instances: Vec<GateInstanceReport>,
+    /// Tenants that take nothing new, or no writes, and still have something under way.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tenants: Vec<GateTenantReport>,
+}
+
+/// What a tenant that is not open still has under way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GateTenantReport {
+    /// The tenant.
+    pub tenant: TenantName,
+    /// Requests and tunnels.
+    pub in_flight: u64,
+    /// Those that may write.
+    pub writes: u64,
 }
 
 /// How a gate sees an instance.
@@ -93,5 +108,17 @@ impl GateReport {
     pub fn drained(&self, number: Generation, instance: &InstanceName) -> bool {
         let done = |seen: &GateInstanceReport| seen.draining && seen.in_flight == 0;
         self.number >= number && self.instances.iter().filter(|seen| seen.name == *instance).all(done)
+    }
+
+    /// Whether this gate has let go of a tenant: it works from state `number` or a later one, which does not open the tenant, and nothing is under way.
+    #[must_use]
+    pub fn tenant_drained(&self, number: Generation, tenant: &TenantName) -> bool {
+        self.number >= number && self.tenants.iter().all(|seen| seen.tenant != *tenant)
+    }
+
+    /// The same for what may write alone: then what reads may go on.
+    #[must_use]
+    pub fn writes_drained(&self, number: Generation, tenant: &TenantName) -> bool {
+        self.number >= number && self.tenants.iter().all(|seen| seen.tenant != *tenant || seen.writes == 0)
     }
 }

@@ -1,3 +1,5 @@
+#![expect(clippy::unwrap_used, reason = "tests")]
+
 mod model_based;
 
 use model::{CellName, DomainName, Epoch, Generation, TenantName};

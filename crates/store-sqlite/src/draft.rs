@@ -54,7 +54,8 @@ pub struct Draft<'a> {
     forgotten: Option<Revision>,
     now: Timestamp,
     instant: Instant,
-    /// The first statement that failed; nothing of the draft may then become durable.
+    /// The first statement that failed; nothing of the draft may then become durable. A full disk makes SQLite take the transaction back at once, and
+    /// whatever ran after that would stand by itself: so nothing runs any more.
     failed: Option<rusqlite::Error>,
 }
 
@@ -94,6 +95,9 @@ impl<'a> Draft<'a> {
 
     /// Does an order on the draft.
     pub fn carry_out(&mut self, order: Order) -> Reply {
+        if let Some(error) = &self.failed {
+            return order.failed(&unavailable(error));
+        }
         match order {
             Order::Commit { compares, writes, answer } => Reply::Committed(answer, self.commit(&compares, &writes)),
             Order::Lease { name, holder, ttl, answer } => {
@@ -118,8 +122,11 @@ impl<'a> Draft<'a> {
     fn commit(&mut self, compares: &[Compare], writes: &[Write]) -> Result<Committed, StoreError> {
         let decision = rules::decide(&mut Seen(self), self.head, self.now, compares, writes)?;
         for change in &decision.changes {
-            let result = self.store(change);
-            self.note(result);
+            if let Err(error) = self.store(change) {
+                let told = unavailable(&error);
+                self.note(Err(error));
+                return Err(told);
+            }
         }
         self.head = decision.committed.revision;
         self.changes.extend(decision.changes);
@@ -203,10 +210,9 @@ impl<'a> Draft<'a> {
 
     /// Makes the draft durable.
     pub fn flush(mut self) -> Result<Done, Failure> {
-        if !self.changes.is_empty() {
+        if !self.changes.is_empty() && self.failed.is_none() {
             let head = self.transaction.execute("UPDATE meta SET value = ?2 WHERE name = ?1", params![HEAD, schema::number(self.head)]);
-            self.note(head.map(drop));
-            let trimmed = self.trim();
+            let trimmed = head.map(drop).and_then(|()| self.trim());
             self.note(trimmed);
         }
         if let Some(error) = self.failed {

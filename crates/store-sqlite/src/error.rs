@@ -29,7 +29,7 @@ pub enum OpenError {
         path: PathBuf,
     },
     /// It is damaged.
-    #[error("{} is damaged ({what}): keep a copy of it and of its -wal file, then restore the last backup", path.display())]
+    #[error("{} is damaged ({what}): keep a copy of it and of its -wal file, then restore the last backup (atoll restore FILE)", path.display())]
     Damaged {
         /// The store.
         path: PathBuf,

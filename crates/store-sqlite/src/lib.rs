@@ -5,7 +5,7 @@
 //! told to watchers after it is durable and before it is acknowledged; leases live in memory, their fences on disk, so that heartbeats write
 //! nothing; a file that is damaged, foreign or of a newer release is refused and left as it is; a restored backup is another life of the store,
 //! whose revisions none of the former life's readers has seen.
-//! Entry points: [`SqliteStore::open`], [`SqliteStore::backup`], [`restore`].
+//! Entry points: [`SqliteStore::open`], [`SqliteStore::backup`], [`look`], [`restore`].
 
 mod backup;
 mod draft;
@@ -26,7 +26,7 @@ use model::{Document, Kind, Revision};
 use store::feed::{Feed, History};
 use store::{Committed, Compare, Key, Lease, ListOptions, Page, Store, StoreError, Watch, Write};
 
-pub use backup::restore;
+pub use backup::{Summary, look, restore};
 pub use error::{BackupError, OpenError};
 use readers::Readers;
 use writer::Writer;
@@ -50,11 +50,14 @@ impl SqliteStore {
     /// # Errors
     /// [`OpenError`]; the file is then left as it was found.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
-        let opened = open::open(path.as_ref())?;
+        Self::over(path.as_ref(), open::open(path.as_ref())?)
+    }
+
+    /// The store over a file that was found good.
+    fn over(path: &Path, opened: open::Opened) -> Result<Self, OpenError> {
         let feed = Arc::new(Feed::new(opened.head, writer::KEPT_IN_MEMORY));
-        let writer =
-            Writer::start(opened.connection, opened.fences, feed.clone()).map_err(|source| OpenError::Io { path: path.as_ref().into(), source })?;
-        let readers = Readers::new(path.as_ref());
+        let writer = Writer::start(opened.connection, opened.fences, feed.clone()).map_err(|source| OpenError::Io { path: path.into(), source })?;
+        let readers = Readers::new(path);
         Ok(Self(Arc::new(Inner { writer, feed, readers, incarnation: opened.incarnation, _lock: opened.lock })))
     }
 
@@ -118,3 +121,6 @@ impl Store for SqliteStore {
         self.0.writer.release(lease).await
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use model::{Kind, Revision};
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, Transaction, params};
 
 use crate::error::OpenError;
@@ -39,7 +40,10 @@ pub fn open(path: &Path) -> Result<Opened, OpenError> {
     }
     let wrap = |error| wrap(path, error);
     let mut connection = existing(path).map_err(wrap)?;
+    // Until it is known to be ours and of a format that we know, not even its own log is folded into it when we let it go.
+    fold_on_close(&connection, false).map_err(wrap)?;
     check(path, &connection)?;
+    fold_on_close(&connection, true).map_err(wrap)?;
     settle(&connection).map_err(wrap)?;
     let transaction = connection.transaction().map_err(wrap)?;
     begin_new_life(&transaction).map_err(wrap)?;
@@ -82,6 +86,21 @@ pub fn existing(path: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     connection.busy_timeout(std::time::Duration::from_secs(10))?;
     Ok(connection)
+}
+
+/// Whether closing the last connection writes the log (`-wal`) into the file and removes it.
+fn fold_on_close(connection: &Connection, fold: bool) -> rusqlite::Result<bool> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, !fold)
+}
+
+/// Writes the log of a good store into its file, so that the file alone is all of it. Nobody may have it open.
+pub fn fold(path: &Path) -> Result<(), OpenError> {
+    let wrap = |error| wrap(path, error);
+    let connection = existing(path).map_err(wrap)?;
+    fold_on_close(&connection, false).map_err(wrap)?;
+    check(path, &connection)?;
+    fold_on_close(&connection, true).map_err(wrap)?;
+    connection.close().map_err(|(_, error)| wrap(error))
 }
 
 /// Refuses what is not a whole store of a known format.

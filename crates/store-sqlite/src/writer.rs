@@ -176,11 +176,15 @@ impl Reply {
 impl Order {
     /// Answers that nothing was done.
     fn refuse(self, error: &StoreError) {
-        let reply = match self {
+        self.failed(error).send(&Ok(()));
+    }
+
+    /// The reply that nothing was done.
+    pub fn failed(self, error: &StoreError) -> Reply {
+        match self {
             Self::Commit { answer, .. } => Reply::Committed(answer, Err(error.clone())),
             Self::Lease { answer, .. } => Reply::Leased(answer, Err(error.clone())),
             Self::Release { answer, .. } | Self::Forget { answer } | Self::Idle { answer } => Reply::Done(answer, Err(error.clone())),
-        };
-        reply.send(&Ok(()));
+        }
     }
 }

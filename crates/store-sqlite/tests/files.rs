@@ -9,7 +9,7 @@ use std::time::Duration;
 use model::{DocumentName, Kind, Revision};
 use serde_json::{Value, json};
 use store::{Event, Key, ListOptions, Store, StoreError, Write};
-use store_sqlite::{BackupError, OpenError, SqliteStore, restore};
+use store_sqlite::{BackupError, OpenError, SqliteStore, look, restore};
 
 fn tenant(name: &str) -> Key {
     Key::new(Kind::Tenant, DocumentName::new(name).unwrap())
@@ -111,6 +111,16 @@ fn foreign_and_newer_files_are_refused() {
     drop(SqliteStore::open(&newer).unwrap());
     rusqlite::Connection::open(&newer).unwrap().pragma_update(None, "user_version", 99).unwrap();
     assert!(matches!(refused(&newer), OpenError::Newer { found: 99, known: 1, .. }));
+    // The same with what was written last still in its log: not even that is folded into the file.
+    let connection = rusqlite::Connection::open(&newer).unwrap();
+    connection.set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).unwrap();
+    connection.pragma_update(None, "user_version", 100).unwrap();
+    drop(connection);
+    let files = || (fs::read(&newer).unwrap(), fs::read(folder.path().join("newer.db-wal")).unwrap());
+    let before = files();
+    assert!(!before.1.is_empty());
+    assert!(matches!(refused(&newer), OpenError::Newer { found: 100, .. }));
+    assert!(files() == before, "it is as it was found");
 }
 
 /// A log that was cut off anywhere (power lost while it was written) costs the commits behind the cut, whole ones, and nothing else.
@@ -195,6 +205,46 @@ async fn a_restored_store_is_another_life() {
     drop(store);
     assert_eq!(SqliteStore::open(&path).unwrap().incarnation().await.unwrap(), again, "only once");
     assert_eq!(value(&SqliteStore::open(kept).unwrap(), "a").await, Some(json!({ "n": 2 })), "what stood there is kept");
+}
+
+#[tokio::test]
+async fn a_backup_that_cannot_be_used_is_refused_and_nothing_is_touched() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, good) = (folder.path().join("store.db"), folder.path().join("good %?#.db"));
+    let store = SqliteStore::open(&path).unwrap();
+    put(&store, "a", json!({ "n": 1 })).await;
+    store.backup(&good).await.unwrap();
+    drop(store);
+    let summary = look(&good).unwrap();
+    assert!(summary.taken_at.is_some() && summary.documents == 1 && summary.platforms.is_empty() && summary.revision == 1, "{summary:?}");
+    let bad = |name: &str, change: &dyn Fn(&mut Vec<u8>)| {
+        let mut bytes = fs::read(&good).unwrap();
+        change(&mut bytes);
+        let bad = folder.path().join(name);
+        fs::write(&bad, bytes).unwrap();
+        bad
+    };
+    // Offsets of SQLite's file header: the user version and the application's id.
+    let newer = bad("newer", &|bytes| bytes[60..64].copy_from_slice(&99_i32.to_be_bytes()));
+    let foreign = bad("foreign", &|bytes| bytes[68..72].copy_from_slice(&7_i32.to_be_bytes()));
+    let half = bad("half", &|bytes| bytes.truncate(bytes.len() / 2));
+    let text = bad("text", &|bytes| *bytes = b"no database at all".repeat(100));
+    let empty = bad("empty", &Vec::clear);
+    let in_use = bad("in-use", &|_| {});
+    fs::write(folder.path().join("in-use-wal"), "changes").unwrap();
+    let before = listing(folder.path());
+    for (file, wanted) in [(newer, "Newer"), (foreign, "Foreign"), (half, "Damaged"), (text, "Damaged"), (empty, "Damaged"), (in_use, "Damaged")] {
+        let error = format!("{:?}", restore(&file, &path).unwrap_err());
+        assert!(error.starts_with(wanted), "{}: {error}", file.display());
+    }
+    assert!(matches!(restore(&folder.path().join("none"), &path), Err(OpenError::Io { .. })));
+    assert_eq!(listing(folder.path()), before, "nothing half-made is left, and no file was touched");
+    assert_eq!(value(&SqliteStore::open(&path).unwrap(), "a").await, Some(json!({ "n": 1 })));
+}
+
+/// Every file of a folder with its content.
+fn listing(folder: &std::path::Path) -> std::collections::BTreeMap<std::path::PathBuf, Vec<u8>> {
+    fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).map(|path| (path.clone(), fs::read(path).unwrap())).collect()
 }
 
 #[tokio::test]

@@ -36,7 +36,8 @@ macro_rules! conformance_tests {
     ($make:path, $(#[$test:meta])+) => {
         $crate::conformance_tests!(@cases $make, [$(#[$test])+];
             documents: created_document_is_read_back absent_document_is_none same_write_changes_nothing key_order_of_a_spec_is_no_change
-                spec_and_status_are_written_apart generation_rises_with_spec_only status_of_an_absent_document_is_not_found uid_is_never_reused
+                spec_and_status_are_written_apart generation_rises_with_spec_only status_of_an_absent_document_is_not_found who_asked_is_kept_apart
+                uid_is_never_reused
                 kinds_do_not_share_names dotted_names_are_kept oversized_document_is_refused odd_text_is_kept;
             deletion: delete_without_finalizers_removes delete_with_finalizers_marks last_finalizer_removes marked_document_takes_no_finalizer
                 deleting_nothing_is_nothing deleting_twice_keeps_the_first_mark only_creation_takes_finalizers finalizer_removed_before_the_mark_keeps;

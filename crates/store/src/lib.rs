@@ -22,7 +22,7 @@ use serde_json::Value;
 
 pub use typed::{TypedStore, key_of, spec_write, status_write};
 
-/// Most documents that one commit may touch.
+/// Most documents that one commit may touch, and most compares it may carry.
 pub const MAX_COMMIT: usize = 100;
 /// Most bytes of a document's JSON (spec, status and metadata together).
 pub const MAX_DOCUMENT: usize = 256 * 1024;
@@ -93,6 +93,13 @@ pub enum Write {
         /// To remove.
         remove: BTreeSet<String>,
     },
+    /// Writes down who asked for what this commit does to a document that stands; never touches its spec and status.
+    Asked {
+        /// Which.
+        key: Key,
+        /// Who.
+        by: String,
+    },
     /// Removes a document without finalizers; marks one that has some. Nothing happens to a document that does not stand.
     Delete(Key),
 }
@@ -102,7 +109,7 @@ impl Write {
     #[must_use]
     pub const fn key(&self) -> &Key {
         match self {
-            Self::Spec { key, .. } | Self::Status { key, .. } | Self::Finalizers { key, .. } | Self::Delete(key) => key,
+            Self::Spec { key, .. } | Self::Status { key, .. } | Self::Finalizers { key, .. } | Self::Asked { key, .. } | Self::Delete(key) => key,
         }
     }
 }
@@ -222,7 +229,7 @@ pub trait Store: Send + Sync {
     /// Documents of a kind, ordered by name, as one consistent snapshot. Pages of one list agree with each other or fail with [`StoreError::TooOld`].
     async fn list(&self, kind: Kind, options: ListOptions) -> Result<Page, StoreError>;
 
-    /// All or nothing over at most [`MAX_COMMIT`] writes. Fails with the first compare that does not hold.
+    /// All or nothing over at most [`MAX_COMMIT`] documents. Fails with the first compare that does not hold.
     async fn commit(&self, compares: Vec<Compare>, writes: Vec<Write>) -> Result<Committed, StoreError>;
 
     /// Every change of a kind (of all kinds: `None`) after this revision, at least once, in order.

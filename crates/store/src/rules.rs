@@ -84,10 +84,10 @@ pub struct Decision {
 /// # Errors
 /// The first compare that does not hold, then the first write that is not acceptable.
 pub fn decide(view: &mut dyn View, head: Revision, now: Timestamp, compares: &[Compare], writes: &[Write]) -> Result<Decision, StoreError> {
-    if writes.len() > MAX_COMMIT || compares.len() > MAX_COMMIT {
+    let documents = writes.iter().map(Write::key).collect::<BTreeSet<_>>().len();
+    if documents > MAX_COMMIT || compares.len() > MAX_COMMIT {
         return Err(StoreError::Refused(format!(
-            "a commit has at most {MAX_COMMIT} writes and as many compares, this one has {} and {}",
-            writes.len(),
+            "a commit touches at most {MAX_COMMIT} documents and has as many compares, this one {documents} and {}",
             compares.len()
         )));
     }
@@ -139,6 +139,7 @@ impl Touched {
             },
             Write::Status { status, .. } => standing(current, key)?.status = status.clone(),
             Write::Finalizers { add, remove, .. } => finalizers(current, key, add, remove)?,
+            Write::Asked { by, .. } => standing(current, key)?.metadata.asked_by = Some(by.clone()),
             Write::Delete(_) => match current {
                 Some(document) if !document.metadata.finalizers.is_empty() => {
                     document.metadata.deletion_requested_at.get_or_insert(now);

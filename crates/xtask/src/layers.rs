@@ -35,11 +35,15 @@ const IMPURE: [&str; 22] = [
 ];
 
 /// Sideways edges that are part of the design, with their reason.
-const SIDEWAYS: [(&str, &str, &str); 2] =
-    [("manifest", "model", "files are read into the model's words"), ("operation", "store", "operations are documents of the store")];
+const SIDEWAYS: [(&str, &str, &str); 3] = [
+    ("manifest", "model", "files are read into the model's words"),
+    ("operation", "store", "operations are documents of the store"),
+    ("certs", "identity", "private keys of visitors' certificates are sealed as all secrets are"),
+];
 
 /// Drivers that services may use; everything else of a driver is wired in the binary.
-const SHARED_DRIVERS: [(&str, &[&str]); 2] = [("proxy", &["edge", "gate"]), ("identity", &["agent", "edge", "gate", "doors"])];
+const SHARED_DRIVERS: [(&str, &[&str]); 3] =
+    [("proxy", &["edge", "gate"]), ("identity", &["agent", "edge", "gate", "doors", "issuer"]), ("certs", &["edge", "issuer"])];
 
 #[derive(Deserialize)]
 struct Graph {

@@ -1,11 +1,12 @@
 //! Checks, generators and proofs, as `cargo xtask NAME`.
 //!
-//! Purpose: what keeps the workspace in its shape (`layers`, `tidy`), what is made from code (`generate`), and the runner of proofs (`prove`).
+//! Purpose: what keeps the workspace in its shape (`layers`, `tidy`, `licences`), what is made from code (`generate`), and the runner of proofs (`prove`).
 //! Invariants: a check prints each finding with its file and what to do, and ends with status 1 when there is one; a generator writes only what differs.
 //! Entry point: [`main`]; one file per command.
 
 mod generate;
 mod layers;
+mod licences;
 mod pages;
 mod prove;
 mod tidy;
@@ -33,6 +34,8 @@ enum Command {
         #[arg(long)]
         graph: bool,
     },
+    /// Fails on a dependency whose licence or source deny.toml does not allow, or that it refuses. Advisories are cargo-deny's to check.
+    Licences,
     /// Fails on files too long, crates without a head, words that do not belong here, links that lead nowhere.
     Tidy,
     /// Writes schemas and documentation made from code.
@@ -54,6 +57,7 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Options::parse().command {
         Command::Layers { graph } => layers::run(graph),
+        Command::Licences => licences::run(),
         Command::Tidy => tidy::run(),
         Command::Generate { check } => generate::run(check),
         Command::Prove { name, rest } => prove::run(&name, &rest),

@@ -47,7 +47,16 @@ fn reasons() -> String {
     let mut text = "# Reasons\n\nMade from the code by `cargo xtask generate`. Conditions, operations and reports carry one of these; `atoll explain` prints what is said here.\n\n\
                     | reason | meaning | next command |\n|---|---|---|\n"
         .to_owned();
-    for page in plan::codes::REASONS {
+    text += &rows(plan::codes::REASONS);
+    text += "\n## What visitors see\n\nStands in the header `Atoll-Reason` of an answer that an edge or a gate gave itself, on its page, in the access log and in the metrics.\n\n\
+             | reason | status and meaning | next command |\n|---|---|---|\n";
+    text += &rows(plan::codes::VISITORS);
+    text
+}
+
+fn rows(pages: &[plan::codes::ReasonPage]) -> String {
+    let mut text = String::new();
+    for page in pages {
         let next = if page.next.is_empty() { String::new() } else { format!("`{}`", page.next.replace('{', "<").replace('}', ">")) };
         let _ = writeln!(text, "| {} | {} | {next} |", page.reason, page.meaning.replace('|', "\\|"));
     }

@@ -18,10 +18,7 @@ const IN_SOURCE: [(&str, &str); 5] = [
     ("FIXME", "do it, or leave it out"),
     ("#[ignore", "a test that does not run proves nothing; make it fail with what is missing"),
 ];
-const EVERYWHERE: [(&str, &str); 2] = [
-    ("/home/", "paths of one machine do not belong here"),
-    ("<<<<<<<", "an unresolved conflict"),
-];
+const EVERYWHERE: [(&str, &str); 2] = [("/home/", "paths of one machine do not belong here"), ("<<<<<<<", "an unresolved conflict")];
 
 /// Checks every file under version control's roots.
 pub fn run() -> anyhow::Result<Vec<String>> {

@@ -31,6 +31,12 @@ pub struct Global {
     /// The state folder of the platform.
     #[arg(long, global = true, value_name = "FOLDER", env = "ATOLL_STATE", default_value = "/var/lib/atoll", hide_env_values = true)]
     pub state: PathBuf,
+    /// Control on another machine, such as https://10.0.0.5:7443 [default: the socket in the state folder].
+    #[arg(long, global = true, value_name = "URL", env = "ATOLL_CONTROL", hide_env_values = true)]
+    pub control: Option<ControlUrl>,
+    /// With --control: the folder of an operator, with certificate, key and token [default: operators/admin in the state folder].
+    #[arg(long, global = true, value_name = "FOLDER", env = "ATOLL_CREDENTIALS", hide_env_values = true)]
+    pub credentials: Option<PathBuf>,
     /// The platform's name: prefix of everything it makes on this machine's engine [default: the files', or atoll].
     #[arg(long, global = true, value_name = "NAME", env = "ATOLL_PLATFORM", hide_env_values = true)]
     pub platform: Option<PlatformName>,
@@ -43,6 +49,44 @@ pub struct Global {
     /// Only results and failures.
     #[arg(short, long, global = true)]
     pub quiet: bool,
+}
+
+/// Where control listens for operators elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ControlUrl {
+    /// Name or address.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+}
+
+/// The port of the API where none is named; the Platform's default is the same.
+const API_PORT: u16 = 7443;
+
+impl std::str::FromStr for ControlUrl {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("{text:?} is not of the form https://HOST:PORT");
+        let rest = text.strip_prefix("https://").ok_or_else(wrong)?;
+        let rest = rest.strip_suffix('/').unwrap_or(rest);
+        // An address of version 6 stands in brackets, and its colons are its own.
+        let (host, port) = match rest.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+            Some((host, rest)) => (host, if rest.is_empty() { None } else { Some(rest.strip_prefix(':').ok_or_else(wrong)?) }),
+            None => rest.split_once(':').map_or((rest, None), |(host, port)| (host, Some(port))),
+        };
+        let port = port.map_or(Ok(API_PORT), |port| port.parse().map_err(|_| wrong()))?;
+        if host.is_empty() || host.contains(['/', '@', ' ']) || port == 0 {
+            return Err(wrong());
+        }
+        Ok(Self { host: host.to_owned(), port })
+    }
+}
+
+impl std::fmt::Display for ControlUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (left, right) = if self.host.contains(':') { ("[", "]") } else { ("", "") };
+        write!(f, "https://{left}{}{right}:{}", self.host, self.port)
+    }
 }
 
 /// How results are printed.
@@ -73,8 +117,12 @@ pub enum Command {
     Status(Status),
     /// Why something is as it is, since when, and what to type next.
     Explain(Explain),
-    /// Log lines of a cell's instances.
+    /// Log lines of a cell's instances and of its database.
     Logs(Logs),
+    /// Copy control's store into a new file, while it works.
+    Backup(Backup),
+    /// Put a copy in the place of the store, while control is stopped; what stood there is kept.
+    Restore(Restore),
     /// Customers.
     #[command(subcommand)]
     Tenant(Tenant),
@@ -200,7 +248,7 @@ impl std::str::FromStr for What {
 pub struct Logs {
     /// The cell.
     pub cell: CellName,
-    /// Only this instance, or all instances of this service.
+    /// Only this instance or database node, or all instances of this service; `database` is its nodes and endpoint.
     pub instance: Option<String>,
     /// Go on with new lines.
     #[arg(short, long)]
@@ -211,6 +259,23 @@ pub struct Logs {
     /// Only this many of the last lines of each instance.
     #[arg(long, value_name = "LINES")]
     pub tail: Option<u32>,
+}
+
+/// `atoll backup`.
+#[derive(Debug, Args)]
+pub struct Backup {
+    /// The file to be made; one that stands is never overwritten.
+    pub file: PathBuf,
+}
+
+/// `atoll restore`.
+#[derive(Debug, Args)]
+pub struct Restore {
+    /// What `backup` made.
+    pub file: PathBuf,
+    /// Do not ask.
+    #[arg(short, long)]
+    pub yes: bool,
 }
 
 /// A time ago or a moment.

@@ -69,6 +69,7 @@ pub async fn doctor(session: &Session, args: Doctor) -> Result<(), Failure> {
     findings.push(checks::subnets(&spec, &engine));
     findings.extend(checks::images(&images(&spec, &documents), &engine));
     findings.push(checks::control(session).await);
+    findings.extend(checks::api(&spec).await);
     session.output.result(&findings, || text(&findings));
     if findings.iter().any(|f| f.level == Level::Fail) { Err(Failure::silent(Exit::Failed)) } else { Ok(()) }
 }

@@ -57,7 +57,7 @@ impl Failure {
 }
 
 /// An error with its causes, each said once.
-fn chain(error: &anyhow::Error) -> String {
+pub fn chain(error: &anyhow::Error) -> String {
     error.chain().fold(String::new(), |mut text, cause| {
         let cause = cause.to_string();
         if !text.contains(&cause) {
@@ -73,14 +73,24 @@ fn chain(error: &anyhow::Error) -> String {
 impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Self {
         match error {
-            ClientError::Unreachable { socket, source } => {
+            ClientError::Unreachable { place, source } if place.starts_with("https://") => {
+                let hint = match source.kind() {
+                    std::io::ErrorKind::PermissionDenied => {
+                        "certificates last 30 days: copy the operator's folder again, and see that it is of the platform that you mean"
+                    }
+                    _ => "the Platform must have spec.api, and its port must be reachable from here; on its machine: atoll doctor",
+                };
+                let fault = Fault::new(faults::UNREACHABLE, Whose::Machine, format!("control does not answer at {place}: {source}"));
+                Self::new(Exit::Unreachable, fault.hint(hint))
+            }
+            ClientError::Unreachable { place, source } => {
                 let hint = match source.kind() {
                     std::io::ErrorKind::PermissionDenied => "this user may not speak to control: use sudo",
                     std::io::ErrorKind::NotFound => "no platform runs with this state folder: start it, or name another folder with --state",
                     _ => "sites serve on without control; see why it is away",
                 };
                 let next = if source.kind() == std::io::ErrorKind::NotFound { "atoll up -f FOLDER" } else { "atoll doctor" };
-                let message = format!("control does not answer at {}: {source}", socket.display());
+                let message = format!("control does not answer at {place}: {source}");
                 Self::new(Exit::Unreachable, Fault::new(faults::UNREACHABLE, Whose::Machine, message).hint(hint).next(next))
             }
             ClientError::Fault(refusal) => {
@@ -91,7 +101,7 @@ impl From<ClientError> for Failure {
                 Self::new(exit, refusal.fault)
             }
             ClientError::Protocol { what, source } => {
-                let message = format!("the connection to control broke while {what}: {source}");
+                let message = format!("the connection to control broke while {what}: {}", chain(&anyhow::Error::from_boxed(source)));
                 let fault = Fault::new(faults::LOST, Whose::Machine, message);
                 Self::new(
                     Exit::Failed,
@@ -104,6 +114,11 @@ impl From<ClientError> for Failure {
 
 impl From<manifest::Faults> for Failure {
     fn from(faults: manifest::Faults) -> Self {
-        Self { exit: Exit::Refused, faults: faults.into_faults() }
+        let mut faults = faults.into_faults();
+        // Where the rule itself says all there is to say, its page says why it is there.
+        for fault in faults.iter_mut().filter(|fault| fault.hint.is_none() && fault.next.is_none()) {
+            fault.next = Some(format!("atoll explain {}", fault.code));
+        }
+        Self { exit: Exit::Refused, faults }
     }
 }

@@ -26,10 +26,16 @@ pub const NOT_UNDERSTOOD: &str = "A0911";
 pub const NOT_HERE: &str = "A0912";
 /// The arguments do not go together.
 pub const USAGE: &str = "A0913";
+/// The file of a backup cannot be used.
+pub const BACKUP: &str = "A0914";
+/// The store is in use.
+pub const STORE_IN_USE: &str = "A0915";
+/// The folder of an operator cannot be used.
+pub const CREDENTIALS: &str = "A0916";
 
 /// Every code of this file.
 #[cfg(test)]
-pub const ALL: [&str; 13] = [
+pub const ALL: [&str; 16] = [
     UNREACHABLE,
     LOST,
     TIMED_OUT,
@@ -43,4 +49,7 @@ pub const ALL: [&str; 13] = [
     NOT_UNDERSTOOD,
     NOT_HERE,
     USAGE,
+    BACKUP,
+    STORE_IN_USE,
+    CREDENTIALS,
 ];

@@ -7,6 +7,7 @@
 
 mod age;
 mod args;
+mod backup;
 mod cells;
 mod completions;
 mod confirm;
@@ -18,6 +19,7 @@ mod logs;
 mod operations;
 mod output;
 mod plan;
+mod remote;
 mod session;
 mod status;
 mod table;
@@ -36,7 +38,13 @@ use session::Session;
 
 /// Runs a command for people; the processes of a platform are not its business.
 pub async fn run(cli: Cli) -> ExitCode {
-    let session = Session::new(&cli.global);
+    let session = match Session::new(&cli.global) {
+        Ok(session) => session,
+        Err(failure) => {
+            output::Output::new(&cli.global).failure(&failure);
+            return failure.exit.into();
+        }
+    };
     let result = tokio::select! {
         result = dispatch(&session, cli.command) => result,
         interrupted = session.interrupted() => Err(interrupted),
@@ -61,6 +69,8 @@ async fn dispatch(session: &Session, command: Command) -> Result<(), Failure> {
         Command::Status(args) => status::status(session, args).await,
         Command::Explain(args) => explain::explain(session, args).await,
         Command::Logs(args) => logs::logs(session, args).await,
+        Command::Backup(args) => backup::backup(session, args).await,
+        Command::Restore(args) => backup::restore(session, args).await,
         Command::Tenant(command) => tenants::run(session, command).await,
         Command::Cell(command) => cells::run(session, command).await,
         Command::Operation(command) => operations::run(session, command).await,

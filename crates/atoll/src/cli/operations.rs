@@ -82,7 +82,8 @@ fn text(operation: &Found) -> String {
     lines.extend(status.message.iter().map(|m| ("message", m.clone())));
     lines.extend(status.progress.iter().map(|p| ("progress", format!("{} of {} {}", p.done, p.total, p.unit))));
     lines.extend(status.next_try_at.iter().map(|at| ("next try", at.to_string())));
-    lines.extend(spec.cancel.then(|| ("cancel", "asked for".to_owned())));
+    let cancelled = || operation.metadata.asked_by.as_ref().map_or_else(|| "asked for".to_owned(), |by| format!("asked for by {by}"));
+    lines.extend(spec.cancel.then(|| ("cancel", cancelled())));
     let mut text: String = lines.iter().map(|(name, value)| format!("{name:<11} {value}\n")).collect();
     if !status.steps.is_empty() {
         let mut table = Table::new(["STEP", "STATE", "TRIES", "TOOK", "MESSAGE"]);

@@ -11,6 +11,8 @@ use super::args::Global;
 use super::exit::{Exit, Failure};
 use super::faults;
 use super::output::Output;
+use super::remote;
+use crate::platform::{layout, operators};
 
 /// What a command has at hand.
 pub struct Session {
@@ -22,15 +24,34 @@ pub struct Session {
     pub state: PathBuf,
     /// The platform's name, where it was given.
     pub platform: Option<PlatformName>,
+    /// Whether control was named with --control.
+    elsewhere: bool,
     /// How to go on after an interruption.
     resume: Mutex<Option<String>>,
 }
 
 impl Session {
-    /// Opens nothing yet.
-    pub fn new(global: &Global) -> Self {
-        let client = Client::unix(&socket(&global.state), &format!("cli:{}", user()));
-        Self { client, output: Output::new(global), state: global.state.clone(), platform: global.platform.clone(), resume: Mutex::new(None) }
+    /// Connects to nothing yet.
+    pub fn new(global: &Global) -> Result<Self, Failure> {
+        let by = format!("cli:{}", user());
+        let client = match &global.control {
+            None => Client::unix(&socket(&global.state), &by),
+            Some(url) => {
+                let admin = || layout::operators(&global.state).join(operators::FIRST);
+                remote::client(url, &global.credentials.clone().unwrap_or_else(admin), &by)?
+            }
+        };
+        let (state, platform) = (global.state.clone(), global.platform.clone());
+        Ok(Self { client, output: Output::new(global), state, platform, elsewhere: global.control.is_some(), resume: Mutex::new(None) })
+    }
+
+    /// Refuses a command that works on the platform's own machine where control of another one was named.
+    pub fn only_here(&self, command: &str) -> Result<(), Failure> {
+        if !self.elsewhere {
+            return Ok(());
+        }
+        let fault = Fault::new(faults::USAGE, Whose::Caller, format!("atoll {command} works on the platform's own machine, not through --control"));
+        Err(Failure::new(Exit::Usage, fault.hint("type it on that machine; --control and ATOLL_CONTROL must not be set then")))
     }
 
     /// From now on, whoever interrupts is told to type this.
@@ -70,7 +91,7 @@ pub fn read<R: model::Resource>(document: model::Document) -> Result<Typed<R>, F
 
 /// Where a site is reached, as visitors type it.
 pub fn url(spec: &PlatformSpec, domain: &str) -> String {
-    let (scheme, port) = (&spec.public.scheme, spec.public.port);
+    let (scheme, port) = (&spec.public.scheme, spec.public.link_port());
     match (scheme.as_str(), port) {
         ("http", 80) | ("https", 443) => format!("{scheme}://{domain}"),
         _ => format!("{scheme}://{domain}:{port}"),

@@ -29,6 +29,36 @@ fn every_code_has_its_page() {
 }
 
 #[test]
+fn every_reason_that_a_visitor_sees_has_its_page() {
+    for reason in proxy::Reason::ALL {
+        let page = plan::codes::VISITORS.iter().find(|page| page.reason == reason.code());
+        let page = page.unwrap_or_else(|| unreachable!("{reason} has no page"));
+        assert!(page.meaning.starts_with(&format!("{}: ", reason.status())), "{reason}: the page names another status than the answer has");
+        assert!(reason.code().parse::<args::What>().is_ok(), "atoll explain {reason}");
+    }
+    assert_eq!(plan::codes::VISITORS.len(), proxy::Reason::ALL.len(), "a page of a reason that nobody gives");
+    let shared: Vec<_> = plan::codes::VISITORS.iter().filter(|page| plan::codes::REASONS.iter().any(|r| r.reason == page.reason)).collect();
+    assert!(shared.is_empty(), "{shared:?}");
+}
+
+#[test]
+fn control_s_address_is_read_strictly() {
+    let read = |text: &str| text.parse::<args::ControlUrl>().map(|url| url.to_string());
+    for (text, url) in [
+        ("https://10.0.0.5", "https://10.0.0.5:7443"),
+        ("https://control.example:9000/", "https://control.example:9000"),
+        ("https://[::1]:9000", "https://[::1]:9000"),
+        ("https://[2001:db8::5]", "https://[2001:db8::5]:7443"),
+    ] {
+        assert_eq!(read(text).as_deref(), Ok(url));
+    }
+    for text in ["", "http://a", "a:7443", "https://", "https://a:", "https://a:0", "https://a:99999", "https://a/b", "https://u@a", "https://[::1]x"]
+    {
+        assert!(read(text).is_err(), "{text}");
+    }
+}
+
+#[test]
 fn ages_have_two_units_at_most() {
     let ages = [(0, "0s"), (59, "59s"), (60, "1m"), (3_599, "59m"), (3_600, "1h"), (7_500, "2h 5m"), (90_000, "1d 1h"), (864_000, "10d")];
     for (seconds, text) in ages {

@@ -8,6 +8,8 @@ use api::v1::{PlanAnswer, PlanRequest};
 use model::v1alpha1::{Platform, PlatformSpec, Tenant, TenantState};
 use model::{Document, Fault, Kind, PlatformName, Typed, Whose};
 use serde_json::json;
+use store::{ListOptions, Store as _};
+use store_sqlite::{OpenError, SqliteStore};
 use tokio::time::Instant;
 
 use super::args::Up;
@@ -17,7 +19,7 @@ use super::plan::{carry_out, flags, load, refused, text, wait};
 use super::session::{Session, read, url};
 use super::tenants::typed;
 use super::{age, faults};
-use crate::platform::{Layout, down as stop, up as start};
+use crate::platform::{Layout, down as stop, layout, up as start};
 
 /// Name of a platform that nobody named.
 const DEFAULT: &str = "atoll";
@@ -26,13 +28,17 @@ const CONTROL_WITHIN: Duration = Duration::from_secs(60);
 
 /// Starts the platform, applies files, waits, says where the sites are.
 pub async fn up(session: &Session, args: Up) -> Result<(), Failure> {
+    session.only_here("up")?;
     let began = Instant::now();
     let again = format!("atoll up{}", flags(&args.files));
     session.resume_with(&again);
     let mut documents = load(session, &args.files)?;
     let (platform, spec) = wanted(session, &mut documents).await?;
-    let layout = Layout::create_or_open(&session.state, &platform).map_err(|e| Failure::machine(&e))?;
     let parts = start::Wanted { spec: spec.clone(), docker_socket: docker_socket() };
+    Layout::refuse_other(&session.state, &platform).map_err(|e| Failure::machine(&e))?;
+    // On a machine that lacks something nothing is begun.
+    start::check(&platform, &parts).await.map_err(|e| Failure::machine(&e))?;
+    let layout = Layout::create_or_open(&session.state, &platform).map_err(|e| Failure::machine(&e))?;
     start::up(&layout, &parts, |line| session.output.note(line)).await.map_err(|e| Failure::machine(&e))?;
     let plan = first_plan(session, &documents).await?;
     if plan.pending().next().is_some() || plan.refused().next().is_some() {
@@ -48,7 +54,8 @@ pub async fn up(session: &Session, args: Up) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The platform's name and wishes: from the files, else from control, else the defaults. The wishes are added to the documents where nobody has them.
+/// The platform's name and wishes: from the files, else from control, else from its store, else the defaults. The wishes are added to the documents where
+/// nobody has them, and never where somebody may.
 async fn wanted(session: &Session, documents: &mut Vec<Document>) -> Result<(PlatformName, PlatformSpec), Failure> {
     let other = |stated: &str, given: &PlatformName| {
         let fault = Fault::new(faults::OTHER_PLATFORM, Whose::Caller, format!("the files state platform {stated}, and --platform says {given}"));
@@ -60,8 +67,7 @@ async fn wanted(session: &Session, documents: &mut Vec<Document>) -> Result<(Pla
     };
     let stated = match documents.iter().find(|d| d.kind == Kind::Platform) {
         Some(document) => Some(document.clone()),
-        // Not answering is no failure: a platform that was never started has no control.
-        None => session.client.documents(Kind::Platform, "").await.ok().and_then(|list| list.documents.into_iter().next()),
+        None => stored(session).await?,
     };
     match stated {
         Some(document) => {
@@ -73,10 +79,40 @@ async fn wanted(session: &Session, documents: &mut Vec<Document>) -> Result<(Pla
             }
         }
         None => {
-            let name = session.platform.clone().map_or_else(|| named(DEFAULT), Ok)?;
+            let started = || Layout::open(&session.state).ok().map(|layout| layout.platform);
+            let name = session.platform.clone().or_else(started).map_or_else(|| named(DEFAULT), Ok)?;
             let platform: Typed<Platform> = Typed::new(&name, PlatformSpec::default());
             documents.insert(0, platform.document());
             Ok((name, platform.spec))
+        }
+    }
+}
+
+/// The Platform that was applied before. Control that is down does not answer, and then its store does: without a look at it, defaults would take the
+/// place of what was applied. A store that cannot be read is therefore a failure, and not the same as none.
+async fn stored(session: &Session) -> Result<Option<Document>, Failure> {
+    let deadline = Instant::now() + CONTROL_WITHIN;
+    loop {
+        let error = match session.client.documents(Kind::Platform, "").await {
+            Ok(list) => return Ok(list.documents.into_iter().next()),
+            Err(error) => error,
+        };
+        let path = layout::store(&session.state);
+        if !path.try_exists().map_err(|error| Failure::machine(&error.into()))? {
+            return Ok(None);
+        }
+        match SqliteStore::open(&path) {
+            Ok(store) => {
+                let page = store.list(Kind::Platform, ListOptions::default()).await.map_err(|error| Failure::machine(&error.into()))?;
+                return Ok(page.documents.into_iter().next());
+            }
+            // Control is starting, or stopping.
+            Err(OpenError::InUse { .. }) if Instant::now() < deadline => {
+                session.output.live("control holds its store and does not answer yet");
+                tokio::time::sleep(Duration::from_millis(250)).await;
+            }
+            Err(OpenError::InUse { .. }) => return Err(error.into()),
+            Err(error) => return Err(Failure::machine(&error.into())),
         }
     }
 }
@@ -128,6 +164,7 @@ fn standing(session: &Session, platform: &PlatformName, served: &[(String, Strin
 
 /// Stops everything; works without control and without the state folder.
 pub async fn down(session: &Session) -> Result<(), Failure> {
+    session.only_here("down")?;
     session.resume_with("atoll down");
     let platform = match (&session.platform, Layout::open(&session.state)) {
         (Some(given), Ok(layout)) if *given != layout.platform => {

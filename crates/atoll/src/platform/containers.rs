@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use bollard::Docker;
 use bollard::models::{ContainerCreateBody, ContainerSummary, HostConfig, HostConfigLogConfig, RestartPolicy, RestartPolicyNameEnum};
 use bollard::query_parameters::{
@@ -19,6 +19,16 @@ pub const PLATFORM_LABEL: &str = "dev.atoll.platform";
 pub const ROLE_LABEL: &str = "dev.atoll.role";
 /// Label with the hash of what a container was made from.
 pub const VERSION_LABEL: &str = "dev.atoll.version";
+
+/// The oldest engine that is tested against.
+pub const OLDEST: (u64, u64) = (20, 10);
+
+/// Whether an engine of this version is too old; one that does not say its version is.
+#[must_use]
+pub fn too_old(version: &str) -> bool {
+    let mut numbers = version.split(|c: char| !c.is_ascii_digit()).map(|n| n.parse::<u64>().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) < OLDEST
+}
 
 /// What one of our containers is made from.
 #[derive(Debug, Clone)]
@@ -54,8 +64,17 @@ impl Containers {
     /// # Errors
     /// When no engine answers.
     pub async fn connect(platform: &PlatformName) -> Result<Self> {
-        let docker = Docker::connect_with_local_defaults().context("no Docker engine is configured on this machine")?;
+        let docker =
+            Docker::connect_with_local_defaults().context("no Docker engine is found on this machine; scripts/setup installs and starts one")?;
         docker.ping().await.context("the Docker engine does not answer; start it with scripts/setup")?;
+        let version = docker.version().await.context("the Docker engine does not say its version")?.version.unwrap_or_default();
+        if too_old(&version) {
+            bail!(
+                "the Docker engine is of version {version}, which is too old: {}.{} or newer is needed; scripts/setup says how",
+                OLDEST.0,
+                OLDEST.1
+            );
+        }
         Ok(Self { docker, platform: platform.clone() })
     }
 

@@ -55,14 +55,27 @@ impl Layout {
             let file = PlatformFile { format: FORMAT, platform: platform.clone(), ports };
             write_whole(&Self::file(&root), &serde_json::to_vec_pretty(&file)?)?;
         }
+        Self::refuse_other(&root, platform)?;
         let layout = Self::open(&root)?;
-        if layout.platform != *platform {
-            bail!("{} belongs to platform {}, not {platform}: choose another folder with --state", root.display(), layout.platform);
-        }
         for folder in ["control", "agent", "edge", "identity", "cells", "data", "gates"] {
             fs_err::create_dir_all(root.join(folder))?;
         }
         Ok(layout)
+    }
+
+    /// Refuses a folder that belongs to another platform or to a newer release; one that belongs to nobody yet is fine.
+    ///
+    /// # Errors
+    /// With whose it is.
+    pub fn refuse_other(root: &Path, platform: &PlatformName) -> Result<()> {
+        if !Self::file(root).exists() {
+            return Ok(());
+        }
+        let layout = Self::open(root)?;
+        if layout.platform != *platform {
+            bail!("{} belongs to platform {}, not {platform}: choose another folder with --state", root.display(), layout.platform);
+        }
+        Ok(())
     }
 
     /// Opens the folder of a platform.
@@ -96,7 +109,19 @@ impl Layout {
     /// The store's file.
     #[must_use]
     pub fn store(&self) -> PathBuf {
-        self.root.join("control").join("store.db")
+        store(&self.root)
+    }
+
+    /// Visitors' certificates.
+    #[must_use]
+    pub fn certificates(&self) -> PathBuf {
+        self.root.join("control").join("certificates.db")
+    }
+
+    /// Where people lay certificates of their own, one `<name>.pem` each.
+    #[must_use]
+    pub fn own_certificates(&self) -> PathBuf {
+        self.root.join("certificates")
     }
 
     /// Key that seals secrets.
@@ -117,6 +142,12 @@ impl Layout {
         self.root.join("identity").join(role)
     }
 
+    /// Folder of those who may use the API over TCP, one folder each.
+    #[must_use]
+    pub fn operators(&self) -> PathBuf {
+        operators(&self.root)
+    }
+
     /// An address of ours on the loopback interface.
     #[must_use]
     pub const fn local(port: u16) -> SocketAddr {
@@ -128,6 +159,18 @@ impl Layout {
     pub fn edge(&self) -> PathBuf {
         self.root.join("edge")
     }
+}
+
+/// Where a state folder keeps those who may use the API over TCP.
+#[must_use]
+pub fn operators(state: &Path) -> PathBuf {
+    state.join("operators")
+}
+
+/// Where a state folder keeps the store.
+#[must_use]
+pub fn store(state: &Path) -> PathBuf {
+    state.join("control").join("store.db")
 }
 
 /// Three different free ports, held together while they are chosen.

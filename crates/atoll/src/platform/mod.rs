@@ -8,6 +8,7 @@ pub mod containers;
 pub mod down;
 pub mod identities;
 pub mod layout;
+pub mod operators;
 pub mod up;
 
 pub use layout::Layout;

@@ -8,16 +8,21 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use bollard::models::ContainerSummaryStateEnum;
+use model::PlatformName;
 use model::v1alpha1::PlatformSpec;
 
 use super::containers::{Containers, Part, VERSION_LABEL, label, name};
 use super::identities::{self, EDGE_USER};
 use super::layout::Layout;
+use super::operators;
 
 /// Time for a part to answer.
 const READY_WITHIN: Duration = Duration::from_secs(30);
 /// Ports below this one need a capability.
 const FIRST_FREE_PORT: u16 = 1024;
+
+/// The host's trusted roots.
+const ROOTS: &str = "/etc/ssl/certs";
 
 /// What `up` starts.
 #[derive(Debug, Clone)]
@@ -28,18 +33,33 @@ pub struct Wanted {
     pub docker_socket: PathBuf,
 }
 
+/// Looks whether the machine has what is needed, before anything is made.
+///
+/// # Errors
+/// With what is missing and how to get it.
+pub async fn check(platform: &PlatformName, wanted: &Wanted) -> Result<()> {
+    let engine = Containers::connect(platform).await?;
+    image_id(&engine, wanted).await?;
+    refuse_taken_port(&engine, wanted).await
+}
+
+async fn image_id(engine: &Containers, wanted: &Wanted) -> Result<String> {
+    let image = &wanted.spec.images.atoll;
+    let found = engine.image_id(image).await?;
+    found.with_context(|| format!("image {image} is not on this engine; build it with scripts/images atoll"))
+}
+
 /// Makes the three parts run as wanted; what already does is left alone.
 ///
 /// # Errors
 /// With what is missing and how to get it.
 pub async fn up(layout: &Layout, wanted: &Wanted, mut say: impl FnMut(String)) -> Result<()> {
     let engine = Containers::connect(&layout.platform).await?;
-    let image = &wanted.spec.images.atoll;
-    let Some(image_id) = engine.image_id(image).await? else {
-        bail!("image {image} is not on this engine; build it with scripts/images atoll");
-    };
-    refuse_taken_port(&engine, wanted).await?;
+    let image_id = image_id(&engine, wanted).await?;
     identities::ensure(layout, jiff::Timestamp::now())?;
+    if wanted.spec.api.is_some() {
+        operators::create(layout, jiff::Timestamp::now())?;
+    }
     give(&layout.edge(), EDGE_USER)?;
     give(&layout.identity("edge"), EDGE_USER)?;
     for part in [agent(layout, wanted), control(layout, wanted)] {
@@ -113,6 +133,11 @@ fn public_address(wanted: &Wanted) -> std::net::SocketAddr {
 }
 
 fn control(layout: &Layout, wanted: &Wanted) -> Part {
+    let mut mounts = vec![(layout.root.clone(), true), (folder_of(&wanted.docker_socket), true)];
+    // Certificate authorities are trusted by the host's roots: they are kept current there, and know those of the house.
+    if wanted.spec.public.tls.is_some() && Path::new(ROOTS).exists() {
+        mounts.push((PathBuf::from(ROOTS), false));
+    }
     Part {
         role: "control",
         name: format!("{}-control", layout.platform),
@@ -121,7 +146,7 @@ fn control(layout: &Layout, wanted: &Wanted) -> Part {
         user: "0:0".to_owned(),
         // It hands folders to the users of instances; it may read what those wrote.
         capabilities: vec!["CHOWN", "DAC_OVERRIDE", "FOWNER"],
-        mounts: vec![(layout.root.clone(), true), (folder_of(&wanted.docker_socket), true)],
+        mounts,
         stop_within: Duration::from_secs(10),
     }
 }
@@ -142,11 +167,16 @@ fn agent(layout: &Layout, wanted: &Wanted) -> Part {
 
 fn edge_part(layout: &Layout, wanted: &Wanted, name: String) -> Part {
     let public = &wanted.spec.public;
-    let low = public.port < FIRST_FREE_PORT;
+    let secure = public.tls.as_ref().map(|tls| std::net::SocketAddr::from((public.address, tls.port)).to_string());
+    let low = public.port < FIRST_FREE_PORT || public.tls.as_ref().is_some_and(|tls| tls.port < FIRST_FREE_PORT);
     let listen = std::net::SocketAddr::from((public.address, public.port)).to_string();
+    let mut arguments = vec!["--listen", &listen, "--name", &name];
+    if let Some(secure) = &secure {
+        arguments.extend(["--secure", secure]);
+    }
     Part {
         role: "edge",
-        command: role(layout, "edge", &["--listen", &listen, "--name", &name]),
+        command: role(layout, "edge", &arguments),
         name,
         image: wanted.spec.images.atoll.clone(),
         // Without the capability for low ports a user other than root cannot be given one by the engine.

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use crate::platform::Layout;
 
 /// Runs until it is told to stop. Once the next edge has taken its sockets it serves the visitors it has and idles.
-pub async fn run(state: &Path, listen: SocketAddr, name: String, stop: CancellationToken) -> Result<()> {
+pub async fn run(state: &Path, listen: SocketAddr, secure: Option<SocketAddr>, name: String, stop: CancellationToken) -> Result<()> {
     let layout = Layout::open(state)?;
     let options = edge::Options {
         name,
@@ -18,6 +18,7 @@ pub async fn run(state: &Path, listen: SocketAddr, name: String, stop: Cancellat
         state: layout.edge(),
         identity: layout.identity("edge"),
         feed: Layout::local(layout.ports.feed),
+        secure: secure.map(|listen| edge::Secure { listen, port: listen.port() }),
         workers: 0,
     };
     Ok(edge::run(options, stop).await?)

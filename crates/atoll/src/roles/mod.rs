@@ -42,6 +42,9 @@ pub enum Role {
         /// Public address and port.
         #[arg(long)]
         listen: SocketAddr,
+        /// Public address and port for visitors under TLS.
+        #[arg(long)]
+        secure: Option<SocketAddr>,
         /// Name of this process among edges that replace one another.
         #[arg(long)]
         name: String,
@@ -87,7 +90,7 @@ fn block_on(role: Role, state: PathBuf) -> Result<()> {
         match role {
             Role::Control { docker } => control::run(&state, &docker, stop).await,
             Role::Agent { docker } => agent::run(&state, &docker, stop).await,
-            Role::Edge { listen, name } => edge::run(&state, listen, name, stop).await,
+            Role::Edge { listen, secure, name } => edge::run(&state, listen, secure, name, stop).await,
             Role::Gate { folder, cell, name, entry, admin } => {
                 let identity = folder.join("identity");
                 Ok(gate::run(gate::Options { cell, name, state: folder, identity, entry, admin }, stop).await?)

@@ -3,7 +3,7 @@
 use crate::house::House;
 
 /// Every command; a new one must be added here to be documented.
-const COMMANDS: [&str; 27] = [
+const COMMANDS: [&str; 29] = [
     "",
     "up",
     "down",
@@ -13,6 +13,8 @@ const COMMANDS: [&str; 27] = [
     "status",
     "explain",
     "logs",
+    "backup",
+    "restore",
     "tenant",
     "tenant add",
     "tenant show",

@@ -215,7 +215,7 @@ impl Ended {
     }
 }
 
-/// Folders, times and hashes differ from run to run.
+/// Folders, times, users and hashes differ from run to run.
 pub fn steady(text: &str, folder: &str) -> String {
     let text = text.replace(folder, "STATE");
     let mut out = String::new();
@@ -224,8 +224,11 @@ pub fn steady(text: &str, folder: &str) -> String {
         let bare = word.trim_end_matches(['.', ':']);
         let time = bare.len() >= 20 && bare.starts_with("20") && bare.contains('T') && bare.ends_with('Z');
         let hash = bare.len() >= 12 && bare.bytes().all(|b| b.is_ascii_hexdigit()) && bare.bytes().any(|b| b.is_ascii_digit());
+        let user = bare.strip_prefix("uid:").is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_digit()));
         out.push_str(if time {
             "TIME"
+        } else if user {
+            "uid:N"
         } else if hash {
             "HASH"
         } else {

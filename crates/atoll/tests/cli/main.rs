@@ -4,6 +4,11 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod answers;
+mod backups;
+mod bad_input;
+mod daemon;
+mod elsewhere;
 mod help;
 mod house;
+mod real;
 mod waiting;

@@ -165,7 +165,8 @@ async fn fulfil(world: &World, cell: &Typed<Cell>, wish: Wish) -> Result<(), Sto
                     writes.push(Write::Finalizers { key: store::key_of(&cell), add, remove: Default::default() });
                 }
             }
-            let begin = Begin { verb, parameters, requested_by: "reconciler:cells".to_owned(), compares: Vec::new(), writes };
+            let requested_by = cell.metadata.asked_by_or("reconciler:cells");
+            let begin = Begin { verb, parameters, requested_by, compares: Vec::new(), writes };
             operations::begin(world, cell, begin, |status, operation| status.operation = Some(operation)).await
         }
     }

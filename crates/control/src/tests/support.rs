@@ -153,6 +153,7 @@ pub fn tenant(of: &str, domains: &[&str]) -> Typed<Tenant> {
         region: None,
         cell: None,
         group: None,
+        https: None,
         state: TenantState::Active,
     };
     let mut tenant = Typed::new(&name::<TenantName>(of), spec);

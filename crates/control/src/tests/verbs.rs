@@ -185,7 +185,7 @@ macro_rules! verbs {
 // Six disturbed runs for each step that can be undone, four for each behind the point of no return.
 verbs! {
     tenant_create: TenantCreate, 7 * 6;
-    tenant_suspend: TenantSuspend, 6;
+    tenant_suspend: TenantSuspend, 2 * 6;
     tenant_resume: TenantResume, 3 * 6;
     tenant_remove: TenantRemove, 2 * 6;
     tenant_purge: TenantPurge, 3 * 4;

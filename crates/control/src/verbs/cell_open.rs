@@ -75,7 +75,7 @@ pub async fn until<P: Procedure<World = World>>(cx: &Context<'_, P>, conditions:
     if let Err(error) = gates::tell(cx.world, &name).await {
         tracing::debug!(cell = %name, %error, "gates are told later");
     }
-    let again = cx.world.options.look_busy;
+    let again = cx.world.pace(&name);
     let Some(status) = &pass.status else { return Err(StepError::wait("Starting", "the cell was not observed yet", again)) };
     for condition in conditions {
         if !status.conditions.is_true(condition) {

@@ -1,8 +1,8 @@
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
 
 use std::sync::Arc;
 
-use model::{Cpu, Epoch, Generation, MachineName, Memory, Sensitive, Span};
+use model::{Cpu, Epoch, MachineName, Memory, Sensitive, Span};
 
 use super::*;
 use crate::NodeOrder;

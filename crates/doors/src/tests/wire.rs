@@ -178,6 +178,49 @@ async fn logs_of_several_instances_are_one_log() {
 }
 
 #[tokio::test]
+async fn logs_of_a_database_s_nodes_and_endpoint_stand_beside_those_of_instances() {
+    let house = House::open().await;
+    house.apply(&BLUEPRINT.replace("  services:", "  database: { engine: mariadb, nodes: 3, memory: 512Mi }\n  services:")).await;
+    house.client.cell_open(&api::v1::CellOpen { name: "a".parse().unwrap(), blueprint: None, region: None }).await.unwrap();
+    let instances = vec![instance("web-1", "web")];
+    *house.engine.observation.lock().unwrap() = Some(Observation::Known(Observed { instances, ..Observed::default() }));
+    *house.engine.lines.lock().unwrap() = vec![line("web-1", 1, "one"), line("n1", 2, "two"), line("n3", 3, "three"), line("db", 4, "four")];
+    let of = |instance: &str| LogsQuery { instance: Some(instance.to_owned()), ..LogsQuery::default() };
+    assert_eq!(texts(&house.client, LogsQuery::default()).await, ["one", "two", "three", "four"]);
+    assert_eq!(texts(&house.client, of("database")).await, ["two", "three", "four"]);
+    assert_eq!(texts(&house.client, of("n3")).await, ["three"]);
+    assert_eq!(texts(&house.client, of("db")).await, ["four"]);
+    *house.engine.absent.lock().unwrap() = vec!["n2", "n3"];
+    assert_eq!(texts(&house.client, of("database")).await, ["two", "four"], "a node without a container has nothing to say");
+    let (_, code, message) = refusal(house.client.logs(&"a".parse().unwrap(), &of("n3")).await);
+    assert!(code == "A0203" && message.contains("no container of n3"), "{code} {message}");
+    let (_, _, message) = refusal(house.client.logs(&"a".parse().unwrap(), &of("mail")).await);
+    assert!(message.contains("there are web-1, db, n1, n2, n3"), "{message}");
+}
+
+#[tokio::test]
+async fn who_asked_is_kept_with_what_was_asked_for() {
+    let house = House::open().await;
+    let uid = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(house.socket.parent().unwrap()).unwrap());
+    let by = async |kind: Kind, name: &str| {
+        let document = house.client.document(kind, &DocumentName::new(name).unwrap()).await.unwrap();
+        document.metadata.asked_by.unwrap_or_default()
+    };
+    house.apply(&format!("{BLUEPRINT}---{TENANT}")).await;
+    assert_eq!(by(Kind::Tenant, "alpha").await, format!("test:doors@uid:{uid}"));
+    let other = Client::unix(&house.socket, "cli:bob@operator:admin");
+    other.tenant_suspend(&"alpha".parse().unwrap()).await.unwrap();
+    assert_eq!(by(Kind::Tenant, "alpha").await, format!("cli:boboperator:admin@uid:{uid}"), "nobody can say what only a proof may say");
+    let head = house.store.head();
+    Client::unix(&house.socket, "cli:eve").tenant_suspend(&"alpha".parse().unwrap()).await.unwrap();
+    assert_eq!(house.store.head(), head, "who asks for what stands already has changed nothing");
+    house.client.cell_open(&api::v1::CellOpen { name: "a".parse().unwrap(), blueprint: None, region: None }).await.unwrap();
+    house.status(Kind::Cell, "a", serde_json::json!({ "tenants": 0 })).await;
+    other.cell_close(&"a".parse().unwrap()).await.unwrap();
+    assert_eq!(by(Kind::Cell, "a").await, format!("cli:boboperator:admin@uid:{uid}"), "also of what goes");
+}
+
+#[tokio::test]
 async fn status_and_explanations_are_as_fresh_as_the_last_write() {
     let house = House::open().await;
     house.apply(&format!("{BLUEPRINT}---{TENANT}")).await;

@@ -67,7 +67,9 @@ fn ended(seen: &Seen) -> Option<(Reason, String)> {
     let exit = seen.last_exit.as_ref()?;
     let times = match seen.restarts {
         0 | 1 => String::new(),
-        n => format!(", {n} times"),
+        n if n < 10 => format!(", {n} times"),
+        // Not each of them is news.
+        n => format!(", over {} times", n / 10 * 10 - 1),
     };
     if exit.out_of_memory {
         return Some((Reason::OutOfMemory, format!("ended for lack of memory (code {}){times}", exit.code)));

@@ -54,7 +54,7 @@ pub struct OperationSpec {
     pub subject: Subject,
     /// Parameters with all random choices already made; the verb's own type.
     pub parameters: Value,
-    /// Who asked: `cli:root`, `file:tenants.yaml`, `reconciler:placement`.
+    /// Who asked for what it does: `cli:ann@uid:1000`, `cli:ann@operator:admin`; `reconciler:placement` where nobody did.
     pub requested_by: String,
     /// Asking again with the same key is the same operation.
     pub idempotency_key: String,

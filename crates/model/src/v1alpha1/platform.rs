@@ -1,5 +1,7 @@
 //! Platform: the installation as a whole, a singleton.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +30,12 @@ pub struct PlatformSpec {
     /// Images of our own parts.
     #[serde(default)]
     pub images: ImagesSpec,
+    /// Where operators elsewhere reach the API; only the unix socket of control's machine without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api: Option<ApiSpec>,
+    /// What tenants and visitors may take of the edges.
+    #[serde(default)]
+    pub limits: LimitsSpec,
     /// Relay for the tenants' mail; mail is off without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mail: Option<MailSpec>,
@@ -56,6 +64,94 @@ pub struct PublicSpec {
     /// Port on which the edge listens and which sites put in their links.
     #[serde(default = "default_port")]
     pub port: u16,
+    /// HTTPS; off where left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<TlsSpec>,
+}
+
+/// HTTPS for visitors.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TlsSpec {
+    /// Port on which the edge listens under TLS. With `scheme: https` sites put this one in their links.
+    #[serde(default = "default_tls_port")]
+    pub port: u16,
+    /// Certificate authorities (ACME) for tenants' domains, the preferred first, the others step in. None: only certificates that lie in the folder
+    /// `certificates` of the state folder.
+    #[serde(default)]
+    pub authorities: Vec<AuthoritySpec>,
+    /// Also asks for domains that no public authority vouches for (`.internal` and the like): for an authority of your own.
+    #[serde(default)]
+    pub private_names: bool,
+    /// Shows visitors a certificate that nobody signed where there is no other.
+    #[serde(default)]
+    pub self_signed: bool,
+    /// Ways to prove domains, tried in turn.
+    #[serde(default = "default_proofs")]
+    pub proofs: Vec<DomainProof>,
+    /// Port under which authorities reach the edge by HTTP. Each domain is looked at there before an authority is asked.
+    #[serde(default = "default_probe_port")]
+    pub probe_port: u16,
+    /// What visitors are told, where their tenant does not say otherwise. Domains of this machine alone (`.localhost`) are left out.
+    #[serde(default)]
+    pub https: HttpsSpec,
+}
+
+/// A certificate authority that speaks ACME.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AuthoritySpec {
+    /// URL of its directory.
+    pub directory: String,
+    /// Mail address that it may write to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contact: Option<String>,
+    /// File, below the state folder, with the root that its own server is trusted by; the system's roots where left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub root: Option<String>,
+    /// Id of an account that it gave you elsewhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
+    /// File, below the state folder, with that account's key in base64url.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account_key: Option<String>,
+}
+
+/// How a domain is proved to an authority.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum DomainProof {
+    /// `http-01`, on port 80.
+    #[serde(rename = "http-01")]
+    Http,
+    /// `tls-alpn-01`, on port 443.
+    #[serde(rename = "tls-alpn-01")]
+    Tls,
+}
+
+/// What visitors are told about HTTPS. Nothing is said for a domain that no certificate covers.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct HttpsSpec {
+    /// Those who come by HTTP are sent to HTTPS.
+    #[serde(default)]
+    pub redirect: bool,
+    /// How long browsers shall use nothing but HTTPS (HSTS); they are not told where left out. What they remember cannot be taken back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hsts: Option<Span>,
+}
+
+/// The API over TCP: TLS with certificates of the platform's own authority on both sides, and a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ApiSpec {
+    /// Address on which control listens.
+    #[serde(default = "default_address")]
+    #[schemars(with = "String")]
+    pub address: std::net::IpAddr,
+    /// Port on which control listens; 1024 or above.
+    #[serde(default = "default_api_port")]
+    pub port: u16,
 }
 
 /// Images of our own parts.
@@ -74,6 +170,42 @@ pub struct ImagesSpec {
     /// Cache of a cell.
     #[serde(default = "default_memcached")]
     pub memcached: String,
+}
+
+/// What tenants and visitors may take of an edge, so that one's peak is not everybody's. Each edge counts for itself.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct LimitsSpec {
+    /// By the tenants' `plan`; those whose plan is not named get `default`.
+    pub classes: BTreeMap<String, TenantLimits>,
+    /// For each visitor's address (of IPv6: each network of 64 bits).
+    pub client: ClientLimits,
+}
+
+/// What one tenant may take of an edge. 0 means without limit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct TenantLimits {
+    /// Requests under way.
+    pub concurrency: u32,
+    /// Requests.
+    pub requests_per_second: u32,
+    /// Requests at once; those of one second where left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub burst: Option<u32>,
+    /// Octets of bodies, both ways.
+    pub bytes_per_second: u64,
+}
+
+/// What one address may take of an edge. 0 means without limit.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct ClientLimits {
+    /// Requests.
+    pub requests_per_second: u32,
+    /// Requests at once; those of one second where left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub burst: Option<u32>,
 }
 
 /// A mail relay that instances may reach.
@@ -110,9 +242,27 @@ impl Default for NetworkSpec {
     }
 }
 
+impl PublicSpec {
+    /// The port that sites put in their links.
+    #[must_use]
+    pub fn link_port(&self) -> u16 {
+        match &self.tls {
+            Some(tls) if self.scheme == "https" => tls.port,
+            _ => self.port,
+        }
+    }
+}
+
+impl Default for TenantLimits {
+    fn default() -> Self {
+        // An eighth of what an edge serves at once: enough for any site, and nobody fills an edge alone.
+        Self { concurrency: 1000, requests_per_second: 0, burst: None, bytes_per_second: 0 }
+    }
+}
+
 impl Default for PublicSpec {
     fn default() -> Self {
-        Self { scheme: default_scheme(), address: default_address(), port: default_port() }
+        Self { scheme: default_scheme(), address: default_address(), port: default_port(), tls: None }
     }
 }
 
@@ -130,6 +280,8 @@ impl Default for PlatformSpec {
             public: PublicSpec::default(),
             grace: default_grace(),
             images: ImagesSpec::default(),
+            api: None,
+            limits: LimitsSpec::default(),
             mail: None,
         }
     }
@@ -149,6 +301,18 @@ const fn default_address() -> std::net::IpAddr {
 }
 const fn default_port() -> u16 {
     8080
+}
+const fn default_api_port() -> u16 {
+    7443
+}
+const fn default_tls_port() -> u16 {
+    8443
+}
+const fn default_probe_port() -> u16 {
+    80
+}
+fn default_proofs() -> Vec<DomainProof> {
+    vec![DomainProof::Http, DomainProof::Tls]
 }
 fn default_atoll() -> String {
     concat!("localhost/atoll/atoll:", env!("CARGO_PKG_VERSION")).to_owned()

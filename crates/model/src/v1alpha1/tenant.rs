@@ -4,6 +4,8 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::HttpsSpec;
+
 use crate::{BlueprintName, CellName, Conditions, DomainName, Epoch, Generation, Kind, OperationName, Resource};
 
 /// Kind `Tenant`.
@@ -42,6 +44,9 @@ pub struct TenantSpec {
     /// Tenants of one group are spread over cells.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
+    /// What its visitors are told about HTTPS; what the platform says where left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub https: Option<HttpsSpec>,
     /// Whether it is served.
     #[serde(default)]
     pub state: TenantState,

@@ -43,4 +43,13 @@ faults! { COMMAND_LINE;
     USAGE "A0913" Caller, "arguments that do not go together",
         "The arguments can be read one by one, but something that they need together is missing or too much.",
         "see the command's --help";
+    BACKUP_FILE "A0914" Caller, "a backup file that cannot be used",
+        "A backup is made under a new name, and brought back only when it is a whole store of a release that this one knows, and of this platform.",
+        "name another file; what the message names was not touched";
+    STORE_IN_USE "A0915" State, "the store is in use",
+        "A store is replaced only while control is stopped, because two processes must never write it. Sites serve on without control.",
+        "stop control alone (docker stop atoll-control), or everything (atoll down), and start it afterwards with atoll up";
+    CREDENTIALS "A0916" Caller, "an operator's folder that cannot be used",
+        "Control on another machine is reached with a certificate, its key and a token, which only their owner may read.",
+        "copy operators/<name> of the platform's state folder, keep its files' mode 0600, and name the copy with --credentials";
 }

@@ -43,6 +43,9 @@ faults! { RULES;
     AGENT_ADDRESS "A0313" Caller, "an agent's address that cannot be dialled",
         "Control dials a machine's agent at this address.",
         "name the address and port of the agent, such as 127.0.0.1:7420";
+    API_ADDRESS "A0314" Caller, "a port that the API cannot have",
+        "Control is not given the right to listen on ports below 1024, and the edge's port is the edge's.",
+        "choose another spec.api.port, such as 7443";
     CAPACITY "A0320" Caller, "a cell that takes no tenant, or too many",
         "A blueprint's capacity is what placement counts against.",
         "set spec.capacity.tenants to 1 to 100000";

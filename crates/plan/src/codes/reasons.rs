@@ -2,14 +2,7 @@
 
 use super::ReasonPage;
 
-macro_rules! reasons {
-    ($($reason:ident $meaning:literal, $next:literal;)*) => {
-        /// Every reason.
-        pub static REASONS: &[ReasonPage] = &[$(ReasonPage { reason: stringify!($reason), meaning: $meaning, next: $next },)*];
-    };
-}
-
-reasons! {
+reasons! { REASONS;
     // All is well, or will be without anybody's help.
     AsWanted "It stands as wanted.", "";
     Ready "It serves.", "";

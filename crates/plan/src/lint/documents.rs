@@ -42,6 +42,21 @@ pub fn platform(spec: &PlatformSpec) -> Lint {
     if !matches!(public.scheme.as_str(), "http" | "https") || public.port == 0 {
         lint.refuse(&codes::PUBLIC, format!("public is {}, port {}", public.scheme, public.port));
     }
+    let visitors = |port: u16| port == public.port || public.tls.as_ref().is_some_and(|tls| tls.port == port);
+    if let Some(api) = spec.api.filter(|api| api.port < 1024 || visitors(api.port)) {
+        lint.refuse(&codes::API_ADDRESS, format!("api is on port {}, public on port {}", api.port, public.port));
+    }
+    if let Some(tls) = &public.tls {
+        if tls.port == 0 || tls.port == public.port {
+            lint.refuse(&codes::PUBLIC, format!("public.tls.port is {}, public.port is {}", tls.port, public.port));
+        }
+        for authority in tls.authorities.iter().filter(|authority| !authority.directory.starts_with("https://")) {
+            lint.refuse(&codes::PUBLIC, format!("public.tls names an authority at {:?}; a directory is an https URL", authority.directory));
+        }
+        if tls.proofs.is_empty() {
+            lint.refuse(&codes::PUBLIC, "public.tls.proofs is empty; leave it out for http-01 and tls-alpn-01");
+        }
+    }
     if let Some(mail) = spec.mail.as_ref().filter(|mail| mail.port == 0 || !address(&mail.from) || mail.host.is_empty()) {
         lint.refuse(&codes::CONTACT, format!("mail is from {:?} by {:?}, port {}", mail.from, mail.host, mail.port));
     }

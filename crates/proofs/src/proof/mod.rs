@@ -2,7 +2,10 @@
 
 mod blast_radius;
 mod control_down;
+mod edge_hold;
 mod edge_routes;
+mod edge_tls;
+mod edge_speed;
 mod first_light;
 mod outage;
 mod rolling;
@@ -25,7 +28,13 @@ pub const ALL: &[(&str, &str)] = &[
     ("edge-routes", "a million domains on two edges: memory, look-ups, changes seen by visitors, a start from disk"),
     ("self-heal", "every kind of instance is killed once and comes back"),
     ("upgrade", "a newer build replaces control, agent, edge and gates under load"),
+    (
+        "edge-tls",
+        "certificates from a real ACME server on every edge, renewed under visitors; a hundred thousand at the start; handshakes beside HAProxy",
+    ),
+    ("edge-hold", "a tenant changes its owner a thousand times under load: no request fails, none is served by a cell that does not own it"),
     ("rolling", "a new blueprint version rolls through a cell under load; one that never gets ready stops"),
+    ("edge-speed", "what a request costs at the edge, beside HAProxy and nginx with Lua, with memory, tail and the way through the gate"),
 ];
 
 /// Runs the proof that the options name.
@@ -39,7 +48,10 @@ pub async fn run(options: &Options) -> Result<Outcome> {
         "edge-routes" => edge_routes::prove(options).await,
         "self-heal" => self_heal::prove(options).await,
         "upgrade" => upgrade::prove(options).await,
+        "edge-tls" => edge_tls::prove(options).await,
+        "edge-hold" => edge_hold::prove(options).await,
         "rolling" => rolling::prove(options).await,
+        "edge-speed" => edge_speed::prove(options).await,
         other => bail!("there is no proof {other:?}; `list` prints them"),
     }
 }

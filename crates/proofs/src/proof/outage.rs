@@ -29,7 +29,9 @@ pub async fn prove(options: &Options) -> Result<Outcome> {
         let offsets: Vec<u64> = (0..3).map(|_| random.random_range(0..400)).collect();
         tokio::time::sleep(Duration::from_millis(random.random_range(500..2500))).await;
         // A kill proves nothing unless something was acknowledged before it.
-        wait_for("the writers to write", Duration::from_secs(30), async || Ok(writers.sql.counts().0 > 20)).await.with_context(|| format!("seed {seed}"))?;
+        wait_for("the writers to write", Duration::from_secs(30), async || Ok(writers.sql.counts().0 > 20))
+            .await
+            .with_context(|| format!("seed {seed}"))?;
         let at = kill_all(&world, &offsets).await.with_context(|| format!("seed {seed}"))?;
         wait_for("commits after the outage", Duration::from_secs(90), async || Ok(writers.sql.first_after(at).is_some()))
             .await

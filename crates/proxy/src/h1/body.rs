@@ -35,6 +35,11 @@ impl BodyIn {
         }
     }
 
+    /// Whether nothing of it is left, as far as that is known without another octet. Whoever waits for octets asks this first: there may be none to come.
+    pub(crate) const fn is_over(&self) -> bool {
+        matches!(self, Self::Empty | Self::Length(0))
+    }
+
     /// Trailers that may travel on, as lines of a head.
     pub(crate) fn trailers(&self) -> &[u8] {
         match self {

@@ -20,55 +20,74 @@ pub(crate) enum Kind {
 /// Longest name looked at; longer ones are none of those below.
 const LONGEST: usize = 32;
 
+/// Every name that does not simply travel on, but ours.
+const WORDS: [(&[u8], Kind); 32] = [
+    (b"host", Kind::Host),
+    (b"expect", Kind::Expect),
+    (b"connection", Kind::Hop),
+    (b"keep-alive", Kind::Hop),
+    (b"proxy-connection", Kind::Hop),
+    (b"te", Kind::Hop),
+    (b"trailer", Kind::Hop),
+    (b"transfer-encoding", Kind::Hop),
+    (b"upgrade", Kind::Hop),
+    (b"content-length", Kind::Hop),
+    (b"proxy-authenticate", Kind::Hop),
+    (b"proxy-authorization", Kind::Hop),
+    (b"http2-settings", Kind::Hop),
+    (b"proxy", Kind::Hop),
+    (b"forwarded", Kind::Forwarding),
+    (b"x-forwarded-for", Kind::Forwarding),
+    (b"x-forwarded-host", Kind::Forwarding),
+    (b"x-forwarded-proto", Kind::Forwarding),
+    (b"x-forwarded-port", Kind::Forwarding),
+    (b"x-forwarded-prefix", Kind::Forwarding),
+    (b"x-forwarded-server", Kind::Forwarding),
+    (b"x-forwarded-ssl", Kind::Forwarding),
+    (b"x-forwarded-scheme", Kind::Forwarding),
+    (b"x-real-ip", Kind::Forwarding),
+    (b"x-request-id", Kind::Forwarding),
+    (b"x-original-url", Kind::Forwarding),
+    (b"x-rewrite-url", Kind::Forwarding),
+    (b"x-original-host", Kind::Forwarding),
+    (b"x-host", Kind::Forwarding),
+    (b"front-end-https", Kind::Forwarding),
+    (b"x-client-ip", Kind::Forwarding),
+    (b"true-client-ip", Kind::Forwarding),
+];
+
+/// Ours begin with one of these.
+const OURS: [&[u8]; 2] = [b"atoll-", b"x-atoll-"];
+
+/// By first octet: the lengths of the words above that begin with it, as bits.
+const LENGTHS: [u64; 256] = {
+    let mut lengths = [0; 256];
+    let mut at = 0;
+    while at < WORDS.len() {
+        let word = WORDS[at].0;
+        lengths[word[0] as usize] |= 1 << word.len();
+        lengths[word[0].to_ascii_uppercase() as usize] |= 1 << word.len();
+        at += 1;
+    }
+    lengths
+};
+
 /// Kind of a field, by its name with every character but letters and digits read as `-`, as servers that pass fields on in variables do.
 pub(crate) fn kind(name: &[u8]) -> Kind {
-    let mut plain = [0; LONGEST];
-    let length = name.len().min(LONGEST);
-    for (to, &from) in plain.iter_mut().zip(name) {
-        *to = if from.is_ascii_alphanumeric() { from.to_ascii_lowercase() } else { b'-' };
-    }
-    let plain = &plain[..length];
-    if plain.starts_with(b"atoll-") || plain.starts_with(b"x-atoll-") {
+    if OURS.iter().any(|prefix| name.len() >= prefix.len() && name.iter().zip(*prefix).all(|(&a, &b)| plain(a) == b)) {
         return Kind::Atoll;
     }
-    if name.len() > LONGEST {
+    // Most fields of most messages differ from all words in their first letter and length alone.
+    let Some(&first) = name.first() else { return Kind::EndToEnd };
+    if name.len() > LONGEST || LENGTHS[usize::from(first)] & (1 << name.len()) == 0 {
         return Kind::EndToEnd;
     }
-    match plain {
-        b"host" => Kind::Host,
-        b"expect" => Kind::Expect,
-        b"connection"
-        | b"keep-alive"
-        | b"proxy-connection"
-        | b"te"
-        | b"trailer"
-        | b"transfer-encoding"
-        | b"upgrade"
-        | b"content-length"
-        | b"proxy-authenticate"
-        | b"proxy-authorization"
-        | b"http2-settings"
-        | b"proxy" => Kind::Hop,
-        b"forwarded"
-        | b"x-forwarded-for"
-        | b"x-forwarded-host"
-        | b"x-forwarded-proto"
-        | b"x-forwarded-port"
-        | b"x-forwarded-prefix"
-        | b"x-forwarded-server"
-        | b"x-forwarded-ssl"
-        | b"x-forwarded-scheme"
-        | b"x-real-ip"
-        | b"x-request-id"
-        | b"x-original-url"
-        | b"x-rewrite-url"
-        | b"x-original-host"
-        | b"x-host"
-        | b"front-end-https"
-        | b"x-client-ip"
-        | b"true-client-ip" => Kind::Forwarding,
-        _ => Kind::EndToEnd,
-    }
+    let is = |word: &[u8]| word.len() == name.len() && name.iter().zip(word).all(|(&a, &b)| plain(a) == b);
+    WORDS.iter().find(|(word, _)| is(word)).map_or(Kind::EndToEnd, |(_, kind)| *kind)
+}
+
+const fn plain(octet: u8) -> u8 {
+    if octet.is_ascii_alphanumeric() { octet.to_ascii_lowercase() } else { b'-' }
 }
 
 /// Whether a trailer of this name could change what its head said.

@@ -22,7 +22,11 @@
 //! Answers to HEAD, and 1xx, 204 and 304, have no body whatever they say; others without both end with the connection, which is then not used again.
 //!
 //! **Chunks** ([`super::chunked`]): 1 to 16 hexadecimal digits, CR LF; extensions are refused in requests and dropped from answers; trailers are checked as
-//! heads are, dropped from requests, and passed on from answers without those that frame, route or authenticate.
+//! heads are.
+//!
+//! **Trailers** of answers are passed on without those that frame, route or authenticate. Those of requests are dropped, which RFC 9110 (6.5.1, 6.5.2) leaves to
+//! every intermediary: what stands behind us (FastCGI, WSGI and their like) cannot tell a trailer from a field of the head, and a field that arrives after the
+//! decisions that it could change is how requests are smuggled. So nobody is told that they are understood: TE and Trailer do not travel on.
 //!
 //! **Both ways** bodies are decoded and framed anew, so no byte of foreign framing ever travels on. A connection that brings more than its message is not used again.
 

@@ -1,23 +1,22 @@
 //! Heads as the relay writes them: its own framing, only fields that travel on, and what was added.
 
-use std::io::Write as _;
-use std::net::IpAddr;
-
 use super::body::BodyOut;
 use super::fields::{Kind, kind};
 use super::framing::{eq, tokens};
 use super::head::{RequestHead, ResponseHead};
+use crate::decide::Put;
 use crate::server::Faces;
 
 /// What stands in a request's head besides what the client sent.
-#[derive(Debug)]
 pub(crate) struct Onward<'a> {
     /// Which fields are believed.
     pub faces: Faces,
     /// Fields to add.
-    pub add: &'a [(&'static str, String)],
+    pub add: &'a dyn Fn(&mut Put<'_>),
     /// The visitor's address.
-    pub client: IpAddr,
+    pub client: &'a str,
+    /// The visitor came over TLS.
+    pub secure: bool,
     /// Id of the request.
     pub id: &'a str,
     /// How the body is written.
@@ -47,14 +46,14 @@ pub(crate) fn request(out: &mut Vec<u8>, head: &RequestHead, onward: &Onward<'_>
         }
     }
     if onward.faces == Faces::Visitors {
-        // Writing to memory does not fail.
-        let _ = write!(out, "X-Forwarded-For: {}\r\nX-Real-IP: {}\r\nX-Forwarded-Proto: http\r\n", onward.client, onward.client);
+        for name in [&b"X-Forwarded-For"[..], b"X-Real-IP"] {
+            field(out, name, onward.client.as_bytes());
+        }
+        field(out, b"X-Forwarded-Proto", if onward.secure { b"https" } else { b"http" });
         field(out, b"X-Forwarded-Host", head.host_value());
         field(out, b"X-Request-Id", onward.id.as_bytes());
     }
-    for (name, value) in onward.add {
-        field(out, name.as_bytes(), value.as_bytes());
-    }
+    (onward.add)(&mut |name, value| field(out, name.as_bytes(), value.as_bytes()));
     if let Some(protocol) = head.find("upgrade").filter(|_| onward.upgrade) {
         out.extend_from_slice(b"Connection: Upgrade\r\n");
         field(out, b"Upgrade", protocol);
@@ -65,10 +64,21 @@ pub(crate) fn request(out: &mut Vec<u8>, head: &RequestHead, onward: &Onward<'_>
     out.extend_from_slice(b"\r\n");
 }
 
-/// Writes the head of an answer.
-pub(crate) fn response(out: &mut Vec<u8>, head: &ResponseHead, faces: Faces, body: BodyOut, length: Option<u64>, close: bool) {
+/// Writes the head of an answer. `add` stands instead of a field of that name.
+pub(crate) fn response(
+    out: &mut Vec<u8>,
+    head: &ResponseHead,
+    faces: Faces,
+    body: BodyOut,
+    length: Option<u64>,
+    close: bool,
+    add: Option<(&str, &str)>,
+) {
     status_line(out, head);
-    response_fields(out, head, faces);
+    response_fields(out, head, faces, add.map(|(name, _)| name));
+    if let Some((name, value)) = add {
+        field(out, name.as_bytes(), value.as_bytes());
+    }
     if head.status() == 101 {
         out.extend_from_slice(b"Connection: Upgrade\r\n");
         if let Some(protocol) = head.find("upgrade") {
@@ -86,18 +96,19 @@ pub(crate) fn response(out: &mut Vec<u8>, head: &ResponseHead, faces: Faces, bod
 /// Writes the head of an interim answer.
 pub(crate) fn interim(out: &mut Vec<u8>, head: &ResponseHead, faces: Faces) {
     status_line(out, head);
-    response_fields(out, head, faces);
+    response_fields(out, head, faces, None);
     out.extend_from_slice(b"\r\n");
 }
 
 fn status_line(out: &mut Vec<u8>, head: &ResponseHead) {
-    // Writing to memory does not fail.
-    let _ = write!(out, "HTTP/1.1 {} ", head.status());
+    out.extend_from_slice(b"HTTP/1.1 ");
+    decimal(out, u64::from(head.status()));
+    out.push(b' ');
     out.extend_from_slice(head.reason());
     out.extend_from_slice(b"\r\n");
 }
 
-fn response_fields(out: &mut Vec<u8>, head: &ResponseHead, faces: Faces) {
+fn response_fields(out: &mut Vec<u8>, head: &ResponseHead, faces: Faces, replaced: Option<&str>) {
     let lists = head.find("connection").is_some();
     for (name, value) in head.fields() {
         let travels = match kind(name) {
@@ -106,7 +117,8 @@ fn response_fields(out: &mut Vec<u8>, head: &ResponseHead, faces: Faces) {
             // Gates say why they answer themselves; instances have no say in that.
             Kind::Atoll => faces == Faces::Visitors && eq(name, b"atoll-reason"),
         };
-        if travels && !(lists && listed(head.fields(), name)) {
+        let replaced = replaced.is_some_and(|other| name.eq_ignore_ascii_case(other.as_bytes()));
+        if travels && !replaced && !(lists && listed(head.fields(), name)) {
             field(out, name, value);
         }
     }
@@ -115,11 +127,26 @@ fn response_fields(out: &mut Vec<u8>, head: &ResponseHead, faces: Faces) {
 fn framing(out: &mut Vec<u8>, body: BodyOut, announced: Option<u64>) {
     match (body, announced) {
         (BodyOut::Length(length), _) | (BodyOut::Empty, Some(length)) => {
-            // Writing to memory does not fail.
-            let _ = write!(out, "Content-Length: {length}\r\n");
+            out.extend_from_slice(b"Content-Length: ");
+            decimal(out, length);
+            out.extend_from_slice(b"\r\n");
         }
         (BodyOut::Chunked, _) => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
         (BodyOut::Empty | BodyOut::UntilClose, _) => {}
+    }
+}
+
+/// A number without the machinery of formatting.
+pub(crate) fn decimal(out: &mut Vec<u8>, mut value: u64) {
+    let (mut digits, mut at) = ([0; 20], 20);
+    loop {
+        at -= 1;
+        // One digit by construction.
+        digits[at] = b'0' + u8::try_from(value % 10).unwrap_or_default();
+        value /= 10;
+        if value == 0 {
+            return out.extend_from_slice(&digits[at..]);
+        }
     }
 }
 

@@ -6,7 +6,9 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use proxy::{AccessLog, Action, Decide, Faces, Forward, Group, Judgement, Labels, Options, Page, Reason, Request, ResponseHead, Server, Upstream};
+use proxy::{
+    AccessLog, Action, Decide, Faces, Forward, Group, Judgement, Labels, Options, Page, Put, Reason, Request, ResponseHead, Server, Upstream,
+};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
@@ -28,7 +30,11 @@ impl Decide for Everything {
             return Action::Answer(Page::of(Reason::UnknownHost));
         }
         let to = self.group.lock().unwrap().clone();
-        Action::Forward(Forward { to, otherwise: Reason::NoReadyInstance, add: vec![("Atoll-Tenant", "signed".to_owned())] })
+        Action::Forward(Forward { to, otherwise: Reason::NoReadyInstance })
+    }
+
+    fn add(&self, _: &u32, put: &mut Put<'_>) {
+        put("Atoll-Tenant", "signed");
     }
 
     fn judge(&self, tries: &mut u32, answer: &ResponseHead) -> Judgement {

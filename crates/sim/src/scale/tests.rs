@@ -1,4 +1,5 @@
 //! The decisions at a small scale; the figures at full scale come from `cargo run -p sim --release -- scale`.
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 use super::{Size, measure};
 

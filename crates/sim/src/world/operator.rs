@@ -129,6 +129,7 @@ impl Operator {
             region: None,
             cell: pinned,
             group: self.random.chance(300).then(|| "chain".to_owned()),
+            https: None,
             state: TenantState::Active,
         };
         let mut document = Typed::<Tenant>::new(&tenant, spec);

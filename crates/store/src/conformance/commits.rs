@@ -41,13 +41,15 @@ pub async fn empty_commit_checks_its_compares(fixture: &dyn Fixture) {
     assert_eq!(store.commit(vec![Compare::Absent(a.clone())], Vec::new()).await, Err(StoreError::Conflict(Compare::Absent(a))));
 }
 
-/// The limit is exact.
+/// The limit is exact, and counts documents: one that is written twice is one.
 pub async fn hundred_writes_and_no_more(fixture: &dyn Fixture) {
     let store = fixture.store();
     let writes = |n: usize| (0..n).map(|i| spec(&tenant(&format!("t{i}")), json!({}))).collect::<Vec<_>>();
     assert!(matches!(store.commit(Vec::new(), writes(MAX_COMMIT + 1)).await, Err(StoreError::Refused(_))));
     assert_eq!(store.get(&tenant("t0")).await.unwrap(), None);
     assert_eq!(put(&store, writes(MAX_COMMIT)).await.documents.len(), MAX_COMMIT);
+    let twice = (0..MAX_COMMIT).map(|i| status(&tenant(&format!("t{i}")), json!({})));
+    assert_eq!(put(&store, writes(MAX_COMMIT).into_iter().chain(twice).collect()).await.documents.len(), 2 * MAX_COMMIT);
 }
 
 /// Spec and status of a new document in one commit are one change; both answers are how it stands at the end.

@@ -4,7 +4,7 @@ use model::{Generation, Kind, Revision};
 use serde_json::{Value, json};
 
 use super::{Fixture, head, key, labelled, put, put_one, spec, status, tenant};
-use crate::{MAX_DOCUMENT, StoreError};
+use crate::{MAX_DOCUMENT, StoreError, Write};
 
 /// A document that was created has everything that the store gives.
 pub async fn created_document_is_read_back(fixture: &dyn Fixture) {
@@ -47,6 +47,23 @@ pub async fn key_order_of_a_spec_is_no_change(fixture: &dyn Fixture) {
     let first = put_one(&store, spec(&shop, json!({ "a": 1, "b": { "c": 2, "d": 3 } }))).await;
     let second = put_one(&store, spec(&shop, json!({ "b": { "d": 3, "c": 2 }, "a": 1 }))).await;
     assert_eq!(first.metadata, second.metadata);
+}
+
+/// Who asked stands beside spec and status: it raises no generation, later writes leave it, and nobody can have asked for what does not stand.
+pub async fn who_asked_is_kept_apart(fixture: &dyn Fixture) {
+    let store = fixture.store();
+    let shop = tenant("shop");
+    let asked = |by: &str| Write::Asked { key: shop.clone(), by: by.to_owned() };
+    assert_eq!(store.commit(Vec::new(), vec![asked("ann")]).await, Err(StoreError::NotFound(shop.clone())));
+    let made = put(&store, vec![spec(&shop, json!({ "n": 1 })), asked("ann")]).await.documents.remove(1).unwrap();
+    assert_eq!((made.metadata.asked_by.as_deref(), made.metadata.generation), (Some("ann"), Generation(1)));
+    let later = put_one(&store, status(&shop, json!({ "ok": true }))).await;
+    assert_eq!(later.metadata.asked_by.as_deref(), Some("ann"));
+    let before = head(&store).await;
+    put_one(&store, asked("ann")).await;
+    assert_eq!(head(&store).await, before, "what already stands changes no revision");
+    let other = put_one(&store, asked("bob")).await;
+    assert_eq!((other.metadata.asked_by.as_deref(), other.metadata.generation, other.spec), (Some("bob"), Generation(1), json!({ "n": 1 })));
 }
 
 /// Spec writers never touch status and the reverse.

@@ -10,10 +10,8 @@ use model::v1alpha1::PlatformSpec;
 use super::facts::{self, Engine, Facts};
 use super::{Finding, Level};
 use crate::cli::session::Session;
-use crate::platform::Layout;
+use crate::platform::{Layout, containers};
 
-/// The oldest engine that is tested against.
-const OLDEST_ENGINE: (u64, u64) = (20, 10);
 const GIB: u64 = 1 << 30;
 
 /// Whether the engine answers and is new enough.
@@ -33,10 +31,8 @@ pub fn docker(engine: &Engine) -> Finding {
 
 /// Judges the engine's version.
 pub fn version(text: &str) -> Finding {
-    let mut numbers = text.split(|c: char| !c.is_ascii_digit()).map(|n| n.parse::<u64>().unwrap_or(0));
-    let found = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
-    if found < OLDEST_ENGINE {
-        let (major, minor) = OLDEST_ENGINE;
+    if containers::too_old(text) {
+        let (major, minor) = containers::OLDEST;
         return Finding::fail("docker", format!("version {text} is too old"), format!("install {major}.{minor} or newer: scripts/setup"));
     }
     Finding::ok("docker", format!("version {text}"))
@@ -121,6 +117,21 @@ pub async fn port(spec: &PlatformSpec, engine: &Engine, session: &Session) -> Fi
             Finding::fail("port", format!("{address} cannot be used: {error}"), hint)
         }
     }
+}
+
+/// Whether operators elsewhere reach the API, where that is wanted.
+pub async fn api(spec: &PlatformSpec) -> Option<Finding> {
+    let api = spec.api?;
+    let loopback = if api.address.is_unspecified() { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { api.address };
+    let address = SocketAddr::new(loopback, api.port);
+    Some(match tokio::net::TcpStream::connect(address).await {
+        Ok(_) => Finding::ok("api", format!("listens on {}:{}", api.address, api.port)),
+        Err(error) => Finding::fail(
+            "api",
+            format!("nobody answers on {address}: {error}"),
+            "control opens it when the Platform is applied; docker logs of its container tell why it cannot",
+        ),
+    })
 }
 
 /// Whether the pool of private addresses is free on this machine.

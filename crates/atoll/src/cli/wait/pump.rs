@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 const AGAIN_AFTER: Duration = Duration::from_millis(500);
 
 /// What the stream tells.
+#[expect(clippy::large_enum_variant, reason = "nearly all of them are lines, which a box would only make slower")]
 pub enum Told {
     /// A line of a watch.
     Line(WatchLine),

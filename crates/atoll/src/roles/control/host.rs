@@ -36,6 +36,8 @@ fn word(text: &str) -> Option<Ipv4Addr> {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
     use super::*;
 
     #[test]

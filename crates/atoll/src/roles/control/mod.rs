@@ -1,9 +1,13 @@
-//! Control: the store, the engine, agents and gates tied to the service that decides; its two servers, for people (unix socket) and for edges (mutual TLS).
+//! Control: the store, the engine, agents and gates tied to the service that decides; its servers, for people (unix socket,
+//! and mutual TLS where the Platform wants it) and for edges (mutual TLS).
 
+mod certificates;
+mod copies;
 mod gates;
 mod host;
 mod keys;
 mod machines;
+mod remote;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -20,7 +24,7 @@ use store_sqlite::SqliteStore;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::platform::{Layout, identities};
+use crate::platform::{Layout, identities, operators};
 
 /// How often certificates are looked at; they are renewed days before they end.
 const RENEW_EVERY: Duration = Duration::from_secs(3600);
@@ -29,7 +33,9 @@ const RENEW_EVERY: Duration = Duration::from_secs(3600);
 pub async fn run(state: &Path, docker: &Path, stop: CancellationToken) -> Result<()> {
     let layout = Layout::open(state)?;
     identities::ensure(&layout, Timestamp::now())?;
-    let store: store::SharedStore = Arc::new(SqliteStore::open(layout.store())?);
+    let sqlite = SqliteStore::open(layout.store())?;
+    let copies = Arc::new(copies::Copied::new(sqlite.clone(), &layout)?);
+    let store: store::SharedStore = Arc::new(sqlite);
     let engine = engine_docker::Options { platform: layout.platform.clone(), state: layout.root.clone(), socket: docker.to_owned() };
     let engine: engine::SharedEngine = Arc::new(DockerEngine::connect(engine).await?);
     let sealer = Sealer::create_or_open(&layout.master_key())?;
@@ -49,20 +55,27 @@ pub async fn run(state: &Path, docker: &Path, stop: CancellationToken) -> Result
     let machine = MachineName::new(identities::MACHINE).context("the machine's name")?;
     let options = control::Options::new(layout.platform.clone(), &layout.root).on(machine, Layout::local(layout.ports.agent));
     let control = Arc::new(Control::new(ports, options));
-    let feed = tokio::spawn(serve_feed(layout.clone(), control::router(control.feed()), stop.clone()));
     let active = control.clone();
-    let people = Doors::new(store, engine, keys, layout.platform.clone()).active(move || active.active());
-    let doors = tokio::spawn(doors::serve(doors::Options { socket: layout.api_socket() }, people, stop.clone()));
+    let certificates = certificates::Certificates::open(&layout, store.clone(), move || active.active())?;
+    let feeds = control::router(control.feed()).merge(certificates.router());
+    let feed = tokio::spawn(serve_feed(layout.clone(), feeds, stop.clone()));
+    let issuing = tokio::spawn(certificates.run(stop.clone()));
+    let active = control.clone();
+    let people = Doors::new(store.clone(), engine, keys, layout.platform.clone()).copies(copies).active(move || active.active());
+    let doors = tokio::spawn(doors::serve(doors::Options { socket: layout.api_socket() }, people.clone(), stop.clone()));
+    let remote = tokio::spawn(remote::keep(store, layout.clone(), people, stop.clone()));
     let renewal = tokio::spawn(renew(layout, stop.clone()));
     let ended = control.run(stop.clone()).await;
     stop.cancel();
     feed.await.context("the route feed's server")??;
     doors.await.context("the API's server")??;
+    remote.await.context("the API's server for operators elsewhere")?;
     renewal.await.context("the renewal of certificates")?;
+    issuing.await.context("the issuer")?;
     Ok(ended?)
 }
 
-/// The route feed, for edges only.
+/// The feeds of routes and certificates, for edges only.
 async fn serve_feed(layout: Layout, router: axum::Router, stop: CancellationToken) -> Result<()> {
     let address = Layout::local(layout.ports.feed);
     let listener = TcpListener::bind(address).await.with_context(|| format!("the route feed cannot listen on {address}"))?;
@@ -74,7 +87,8 @@ async fn serve_feed(layout: Layout, router: axum::Router, stop: CancellationToke
 /// Renews certificates of our parts; gates' are renewed by their reconciler.
 async fn renew(layout: Layout, stop: CancellationToken) {
     while stop.run_until_cancelled(tokio::time::sleep(RENEW_EVERY)).await.is_some() {
-        match identities::ensure(&layout, Timestamp::now()) {
+        let now = Timestamp::now();
+        match operators::fill(&layout, now).and_then(|()| identities::ensure(&layout, now)) {
             Ok(0) => {}
             Ok(written) => tracing::info!(written, "certificates were renewed"),
             Err(error) => tracing::warn!(error = format!("{error:#}"), "certificates could not be renewed"),

@@ -49,7 +49,7 @@ impl Platform {
     /// With a gate, without edges.
     pub async fn start() -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("atoll-proof-").tempdir()?;
-        let atoll = crate::world::atoll()?;
+        let atoll = crate::world::program()?;
         let ca = Ca::create_or_open(&folder.path().join("ca"), &PlatformName::new("atoll")?, Timestamp::now())?;
         ca.ensure(&folder.path().join("control"), &Role::Control, None, Timestamp::now())?;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;

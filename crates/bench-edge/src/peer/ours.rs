@@ -1,0 +1,67 @@
+//! Edge and gate: the same code that the program `atoll` runs, from the state on disk that they would have.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use anyhow::Result;
+use tokio_util::sync::CancellationToken;
+
+use super::{Place, Running, free};
+use crate::world;
+
+/// The field by which a gate tells the application whose request it is.
+pub const APPLICATION_FIELD: &str = "X-Atoll-Tenant";
+
+/// Which of the two, and where.
+#[derive(Debug, clap::Args)]
+pub struct Options {
+    /// `edge` or `gate`.
+    part: String,
+    #[arg(long)]
+    listen: SocketAddr,
+    #[arg(long)]
+    folder: PathBuf,
+}
+
+/// An edge whose gate is at `gate`.
+pub fn edge(place: &Place<'_>, listen: SocketAddr, gate: SocketAddr) -> Result<Running> {
+    world::edge_state(&place.folder.join("edge"), place.domains, gate)?;
+    start(place, "edge", listen)
+}
+
+/// A gate whose one instance is the backend.
+pub fn gate(place: &Place<'_>, listen: SocketAddr) -> Result<Running> {
+    world::gate_state(&place.folder.join("gate"), place.domains, place.backend)?;
+    start(place, "gate", listen)
+}
+
+fn start(place: &Place<'_>, part: &str, listen: SocketAddr) -> Result<Running> {
+    world::identities(place.folder)?;
+    let arguments = ["ours", part, "--listen", &listen.to_string(), "--folder", &place.folder.display().to_string()].map(str::to_owned);
+    place.spawn(&std::env::current_exe()?, &arguments)
+}
+
+/// Serves until it is told to stop.
+pub fn run(options: &Options) -> Result<()> {
+    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (at, listen) = (&options.folder, options.listen);
+    // Nobody is there: an edge and a gate serve without control.
+    let nobody = free()?;
+    runtime.block_on(async {
+        let stop = CancellationToken::new();
+        let mut term = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+        let told = stop.clone();
+        tokio::spawn(async move {
+            term.recv().await;
+            told.cancel();
+        });
+        let (state, identity) = (at.join(&options.part), at.join(format!("{}-identity", options.part)));
+        if options.part == "edge" {
+            let options = edge::Options { name: "edge".to_owned(), listen, secure: None, admin: free()?, state, identity, feed: nobody, workers: 1 };
+            return Ok(edge::run(options, stop).await?);
+        }
+        let options = gate::Options { cell: "a".parse()?, name: "gate-1".parse()?, state, identity, entry: listen, admin: free()? };
+        Ok(gate::run(options, stop).await?)
+    })
+}

@@ -1,0 +1,176 @@
+//! Fairness: what a tenant, and a visitor's address, may take of this edge, so that nobody's peak is everybody's.
+//!
+//! Each tenant has a class with a rate of requests, a number of requests under way, and a rate of octets; each address has one for all. What goes beyond is
+//! answered 429 at once, with the time after which it fits; requests beyond the number under way wait a moment first, in order, and no more of them than may
+//! be under way. When the edge as a whole is nearly full, tenants that hold more than an equal share of it are refused first (503).
+//! What each tenant took is counted beside, for [`Facts`].
+
+mod class;
+mod rate;
+mod tenant;
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher as _, Hash, RandomState};
+use std::net::IpAddr;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use model::TenantName;
+use proxy::Reason;
+
+pub(crate) use class::Classes;
+use tenant::{Client, Crowd, Tenant};
+pub(crate) use tenant::{Facts, Pass};
+
+/// Maps that are locked apart.
+const SHARDS: usize = 64;
+/// Most addresses that are remembered in one shard; beyond it, a new one is served without being counted.
+const MOST_CLIENTS: usize = 4096;
+/// Share of the edge's places, of 100, from which on the heaviest are refused first.
+const CROWDED: usize = 75;
+
+/// Why a request does not get in, and when it may try again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Denied {
+    pub reason: Reason,
+    pub after: Duration,
+}
+
+/// Everybody who takes something of this edge.
+#[derive(Debug)]
+pub(crate) struct Fair {
+    began: Instant,
+    classes: RwLock<Arc<Classes>>,
+    hasher: RandomState,
+    tenants: Vec<Mutex<HashMap<TenantName, Arc<Tenant>>>>,
+    clients: Vec<Mutex<HashMap<IpAddr, Arc<Client>>>>,
+    crowd: Arc<Crowd>,
+    most: usize,
+}
+
+impl Fair {
+    /// For an edge that serves `most` requests at once.
+    pub(crate) fn new(most: usize) -> Self {
+        Self {
+            began: Instant::now(),
+            classes: RwLock::default(),
+            hasher: RandomState::new(),
+            tenants: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            clients: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            crowd: Arc::default(),
+            most,
+        }
+    }
+
+    /// Works by these classes from now on.
+    pub(crate) fn set(&self, classes: Classes) {
+        *self.classes.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(classes);
+    }
+
+    /// Lets a request in, now or in a moment; what it takes is counted until the pass is dropped.
+    pub(crate) async fn enter(self: &Arc<Self>, tenant: &str, class: Option<&str>, client: IpAddr) -> Result<Pass, Denied> {
+        let now = self.began.elapsed();
+        let classes = self.classes.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let class = classes.of(class);
+        let tenant = self.tenant(tenant);
+        let denied = |reason, after| {
+            tenant.count_refusal();
+            Err(Denied { reason, after })
+        };
+        if let Some(rate) = classes.client()
+            && let Some(Err(after)) = self.client(client).map(|client| client.take(rate, now))
+        {
+            return denied(Reason::ClientLimited, after);
+        }
+        if let Err(after) = tenant.take(class, now) {
+            return denied(Reason::TenantLimited, after);
+        }
+        if self.is_too_heavy(&tenant) {
+            return denied(Reason::Overloaded, Duration::from_secs(1));
+        }
+        match tenant.place(&self.crowd, class).await {
+            Some(place) => Ok(Pass::new(self.clone(), place, class.octets)),
+            None => denied(Reason::TenantLimited, Duration::from_secs(1)),
+        }
+    }
+
+    /// Forgets addresses that owe nothing.
+    pub(crate) fn sweep(&self) {
+        let now = self.began.elapsed();
+        for shard in &self.clients {
+            lock(shard).retain(|_, client| Arc::strong_count(client) > 1 || !client.is_even(now));
+        }
+    }
+
+    /// What every tenant took since the last time this was asked. Tenants that are idle are forgotten.
+    pub(crate) fn facts(&self) -> Vec<(TenantName, Facts)> {
+        let now = self.began.elapsed();
+        let mut all = Vec::new();
+        for shard in &self.tenants {
+            lock(shard).retain(|name, tenant| {
+                let facts = tenant.facts();
+                let quiet = facts == Facts::default();
+                if !quiet {
+                    all.push((name.clone(), facts));
+                }
+                !quiet || Arc::strong_count(tenant) > 1 || !tenant.is_even(now)
+            });
+        }
+        all.sort_by(|a, b| a.0.cmp(&b.0));
+        all
+    }
+
+    /// Time by which bodies and rates are counted.
+    fn now(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    /// When the edge is crowded, whether a tenant holds more than an equal share of it.
+    fn is_too_heavy(&self, tenant: &Tenant) -> bool {
+        let all = self.crowd.under_way.load(Relaxed);
+        all * 100 >= self.most * CROWDED && tenant.under_way() > self.most / self.crowd.tenants.load(Relaxed).max(1)
+    }
+
+    fn tenant(&self, name: &str) -> Arc<Tenant> {
+        let mut shard = lock(&self.tenants[self.shard(name)]);
+        if let Some(tenant) = shard.get(name) {
+            return tenant.clone();
+        }
+        // Names in a table are names.
+        TenantName::new(name).map(|name| shard.entry(name).or_default().clone()).unwrap_or_default()
+    }
+
+    fn client(&self, address: IpAddr) -> Option<Arc<Client>> {
+        let address = network(address);
+        let mut shard = lock(&self.clients[self.shard(&address)]);
+        if shard.len() >= MOST_CLIENTS && !shard.contains_key(&address) {
+            return None;
+        }
+        Some(shard.entry(address).or_default().clone())
+    }
+
+    fn shard(&self, key: &impl Hash) -> usize {
+        #[expect(clippy::cast_possible_truncation, reason = "only the lowest bits are used")]
+        let hash = self.hasher.hash_one(key) as usize;
+        hash % SHARDS
+    }
+}
+
+/// The one who is counted for an address: a host of IPv4, a network of 64 bits of IPv6, which one customer usually has.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(six) => {
+            let [a, b, c, d, ..] = six.segments();
+            IpAddr::from([a, b, c, d, 0, 0, 0, 0])
+        }
+        four => four,
+    }
+}
+
+fn lock<T>(shard: &Mutex<T>) -> MutexGuard<'_, T> {
+    shard.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests;

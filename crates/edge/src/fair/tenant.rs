@@ -1,0 +1,210 @@
+//! What one tenant, and one address, takes.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+
+use proxy::Ended;
+use serde::Serialize;
+use tokio::sync::Notify;
+
+use super::Fair;
+use super::class::Class;
+use super::rate::{Rate, Taken};
+
+/// How long a request waits for a place among its tenant's.
+const WAIT: Duration = Duration::from_secs(1);
+
+/// What one tenant takes.
+#[derive(Debug, Default)]
+pub(crate) struct Tenant {
+    requests: Taken,
+    octets: Taken,
+    under_way: AtomicUsize,
+    waiting: AtomicUsize,
+    freed: Notify,
+    counts: Counts,
+}
+
+/// What one address takes.
+#[derive(Debug, Default)]
+pub(crate) struct Client {
+    requests: Taken,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    requests: AtomicU64,
+    refused: AtomicU64,
+    errors: AtomicU64,
+    octets_in: AtomicU64,
+    octets_out: AtomicU64,
+    busy_us: AtomicU64,
+}
+
+/// What a tenant took in a while.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Facts {
+    /// Requests that ended.
+    pub requests: u64,
+    /// Requests that were not let in.
+    pub refused: u64,
+    /// Answers of 500 and above, and answers cut short.
+    pub errors: u64,
+    /// Octets of request bodies.
+    pub bytes_in: u64,
+    /// Octets of answers' bodies.
+    pub bytes_out: u64,
+    /// Sum of the times from request to end of answer, in microseconds.
+    pub busy_us: u64,
+}
+
+impl Client {
+    pub(crate) fn take(&self, rate: Rate, now: Duration) -> Result<(), Duration> {
+        self.requests.take(rate, 1, now)
+    }
+
+    pub(crate) fn is_even(&self, now: Duration) -> bool {
+        self.requests.is_even(now)
+    }
+}
+
+impl Tenant {
+    /// Takes one request of the rate, unless octets are owed.
+    pub(crate) fn take(&self, class: Class, now: Duration) -> Result<(), Duration> {
+        let debt = self.octets.debt(class.octets, now);
+        if debt > Duration::ZERO {
+            return Err(debt);
+        }
+        self.requests.take(class.requests, 1, now)
+    }
+
+    /// A place among the tenant's requests under way: at once, or within a moment and in order; `None` where too many wait or the moment is over.
+    pub(crate) async fn place(self: &Arc<Self>, all: &Arc<Crowd>, class: Class) -> Option<Place> {
+        if self.waiting.load(Relaxed) == 0
+            && let Some(place) = Place::take(all, self, class.under_way)
+        {
+            return Some(place);
+        }
+        let _waits = Waits::begin(self, class.under_way)?;
+        let wait = async {
+            loop {
+                let freed = self.freed.notified();
+                if let Some(place) = Place::take(all, self, class.under_way) {
+                    return place;
+                }
+                freed.await;
+            }
+        };
+        tokio::time::timeout(WAIT, wait).await.ok()
+    }
+
+    pub(crate) fn under_way(&self) -> usize {
+        self.under_way.load(Relaxed)
+    }
+
+    pub(crate) fn is_even(&self, now: Duration) -> bool {
+        self.requests.is_even(now) && self.octets.is_even(now)
+    }
+
+    pub(crate) fn count_refusal(&self) {
+        self.counts.refused.fetch_add(1, Relaxed);
+    }
+
+    /// What was taken since the last time.
+    pub(crate) fn facts(&self) -> Facts {
+        let take = |count: &AtomicU64| count.swap(0, Relaxed);
+        Facts {
+            requests: take(&self.counts.requests),
+            refused: take(&self.counts.refused),
+            errors: take(&self.counts.errors),
+            bytes_in: take(&self.counts.octets_in),
+            bytes_out: take(&self.counts.octets_out),
+            busy_us: take(&self.counts.busy_us),
+        }
+    }
+}
+
+/// Everybody's requests under way.
+#[derive(Debug, Default)]
+pub(crate) struct Crowd {
+    /// Requests.
+    pub under_way: AtomicUsize,
+    /// Tenants that have some.
+    pub tenants: AtomicUsize,
+}
+
+/// A place among a tenant's requests under way.
+#[derive(Debug)]
+pub(crate) struct Place {
+    all: Arc<Crowd>,
+    tenant: Arc<Tenant>,
+}
+
+impl Place {
+    fn take(all: &Arc<Crowd>, tenant: &Arc<Tenant>, most: usize) -> Option<Self> {
+        let before = tenant.under_way.fetch_update(Relaxed, Relaxed, |count| (count < most).then_some(count + 1)).ok()?;
+        all.under_way.fetch_add(1, Relaxed);
+        all.tenants.fetch_add(usize::from(before == 0), Relaxed);
+        Some(Self { all: all.clone(), tenant: tenant.clone() })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let before = self.tenant.under_way.fetch_sub(1, Relaxed);
+        self.all.under_way.fetch_sub(1, Relaxed);
+        self.all.tenants.fetch_sub(usize::from(before == 1), Relaxed);
+        self.tenant.freed.notify_one();
+    }
+}
+
+/// Counts one that waits; no more wait than may be under way.
+struct Waits<'a>(&'a Tenant);
+
+impl<'a> Waits<'a> {
+    fn begin(tenant: &'a Tenant, most: usize) -> Option<Self> {
+        let waits = tenant.waiting.fetch_update(Relaxed, Relaxed, |count| (count < most).then_some(count + 1));
+        waits.is_ok().then(|| Self(tenant))
+    }
+}
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Relaxed);
+        // A word that reached this one as it gave up is passed on.
+        self.0.freed.notify_one();
+    }
+}
+
+/// One request that was let in.
+#[derive(Debug)]
+pub(crate) struct Pass {
+    fair: Arc<Fair>,
+    place: Place,
+    octets: Rate,
+}
+
+impl Pass {
+    pub(super) const fn new(fair: Arc<Fair>, place: Place, octets: Rate) -> Self {
+        Self { fair, place, octets }
+    }
+
+    /// Notes octets that passed; how long the next ones must wait.
+    pub(crate) fn octets(&self, count: u64) -> Duration {
+        let now = self.fair.now();
+        self.place.tenant.octets.owe(self.octets, count, now);
+        self.place.tenant.octets.debt(self.octets, now)
+    }
+
+    /// Notes how the request ended.
+    pub(crate) fn ended(&self, ended: &Ended) {
+        let counts = &self.place.tenant.counts;
+        counts.requests.fetch_add(1, Relaxed);
+        counts.errors.fetch_add(u64::from(ended.status >= 500 || ended.cut), Relaxed);
+        counts.octets_in.fetch_add(ended.up, Relaxed);
+        counts.octets_out.fetch_add(ended.down, Relaxed);
+        counts.busy_us.fetch_add(u64::try_from(ended.took.as_micros()).unwrap_or(u64::MAX), Relaxed);
+    }
+}

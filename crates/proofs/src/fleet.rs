@@ -1,0 +1,192 @@
+//! Edges and gates of the real program without a platform around them: control's own feed and gate client on one side, backends of the proof on the other.
+//!
+//! For proofs about routes and ownership that need thousands of changes, which whole cells could not make in minutes.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use control::RouteFeed;
+use gate::client::GateClient;
+use identity::{Ca, Role, tls};
+use jiff::Timestamp;
+use model::{CellName, GateName, Generation, PlatformName};
+use rand::Rng as _;
+use routes::{CellEndpoint, CellKey, GateEndpoint, GateKey, GateReport, GateState, KeyId, Record};
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::fault::wait_for;
+
+const WITHIN: Duration = Duration::from_secs(30);
+const INCARNATION: &str = "proof";
+
+/// Edges, the gates of some cells, and what control would be to them.
+pub struct Fleet {
+    /// What edges follow.
+    pub feed: Arc<RouteFeed>,
+    /// Where each edge takes visitors.
+    pub edges: Vec<SocketAddr>,
+    /// The cells, one gate each.
+    pub cells: Vec<Cell>,
+    client: GateClient,
+    children: Vec<Child>,
+    stop: CancellationToken,
+    atoll: PathBuf,
+    folder: tempfile::TempDir,
+    feed_port: u16,
+}
+
+/// A cell of one gate.
+pub struct Cell {
+    /// Its name.
+    pub name: CellName,
+    /// Its key.
+    pub key: GateKey,
+    gate: GateName,
+    entry: SocketAddr,
+    admin: SocketAddr,
+}
+
+impl Cell {
+    /// What edges are told of it.
+    pub fn endpoint(&self) -> CellEndpoint {
+        let gate = GateEndpoint { name: self.gate.clone(), address: self.entry, weight: 100, draining: false, region: None };
+        CellEndpoint { cell: self.name.clone(), gates: vec![gate], key_id: self.key.id.clone(), key: self.key.key.clone() }
+    }
+}
+
+impl Fleet {
+    /// Starts so many edges and cells; nothing is published yet.
+    pub async fn start(edges: usize, cells: &[&str]) -> Result<Self> {
+        let atoll = crate::world::program()?;
+        let folder = tempfile::Builder::new().prefix("atoll-proof-").tempdir()?;
+        let ca = Ca::create_or_open(&folder.path().join("ca"), &PlatformName::new("proof")?, Timestamp::now())?;
+        ca.ensure(&folder.path().join("control"), &Role::Control, None, Timestamp::now())?;
+        let feed = RouteFeed::new();
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let feed_port = listener.local_addr()?.port();
+        let stop = CancellationToken::new();
+        let config = tls::server_config(&folder.path().join("control"))?;
+        let router = control::router(feed.clone());
+        tokio::spawn(identity::serve(listener, config, router, |role| matches!(role, Role::Edge(_)), stop.clone()));
+        let client = GateClient::new(&folder.path().join("control"))?;
+        let mut fleet = Self { feed, edges: Vec::new(), cells: Vec::new(), client, children: Vec::new(), stop, atoll, folder, feed_port };
+        for (number, name) in cells.iter().enumerate() {
+            fleet.start_gate(&ca, number, name)?;
+        }
+        for number in 0..edges {
+            fleet.start_edge(&ca, number)?;
+        }
+        Ok(fleet)
+    }
+
+    fn start_gate(&mut self, ca: &Ca, number: usize, name: &str) -> Result<()> {
+        let (name, gate) = (CellName::new(name)?, GateName::new("gate-1")?);
+        let folder = self.folder.path().join(format!("gate-{name}"));
+        ca.ensure(&folder.join("identity"), &Role::Gate(name.clone(), gate.clone()), None, Timestamp::now())?;
+        let (entry, admin) = (free_port()?, free_port()?);
+        self.spawn(
+            &["gate", "--cell", name.as_str(), "--name", gate.as_str()],
+            &[("--folder", folder.display().to_string()), ("--entry", entry.to_string()), ("--admin", admin.to_string())],
+        )?;
+        let key = GateKey { id: KeyId::new(format!("k{number}"))?, key: CellKey::new(rand::rng().random()) };
+        self.cells.push(Cell { name, key, gate, entry, admin });
+        Ok(())
+    }
+
+    fn start_edge(&mut self, ca: &Ca, number: usize) -> Result<()> {
+        let state = self.folder.path().join(format!("edge-{number}"));
+        let name = format!("edge-{number}");
+        ca.ensure(&state.join("identity/edge"), &Role::Edge(name.parse()?), None, Timestamp::now())?;
+        let ports = json!({ "feed": self.feed_port, "agent": free_port()?.port(), "edgeAdmin": free_port()?.port() });
+        fs_err::write(state.join("platform.json"), json!({ "format": 1, "platform": "proof", "ports": ports }).to_string())?;
+        let listen = free_port()?;
+        self.spawn(&["edge", "--name", &name], &[("--state", state.display().to_string()), ("--listen", listen.to_string())])?;
+        self.edges.push(listen);
+        Ok(())
+    }
+
+    fn spawn(&mut self, arguments: &[&str], options: &[(&str, String)]) -> Result<()> {
+        let log = self.folder.path().join(format!("{}-{}.log", arguments[0], self.children.len()));
+        let log = fs_err::File::create(log)?.into_parts().0;
+        let mut command = Command::new(&self.atoll);
+        command.args(arguments);
+        for (name, value) in options {
+            command.args([name, value.as_str()]);
+        }
+        let child = command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn();
+        self.children.push(child.with_context(|| format!("{} could not be started", self.atoll.display()))?);
+        Ok(())
+    }
+
+    /// Publishes a whole table; its generation.
+    pub fn publish(&self, records: Vec<Record>) -> Result<Generation> {
+        let cells = self.cells.iter().map(Cell::endpoint).collect();
+        let (generation, refused) = self.feed.publish(INCARNATION, Generation(1), cells, records);
+        ensure!(refused.is_empty(), "records are refused: {refused:?}");
+        Ok(generation)
+    }
+
+    /// Waits until every edge works by this generation.
+    pub async fn applied(&self, generation: Generation) -> Result<()> {
+        let mut reports = self.feed.reports();
+        let all = async {
+            loop {
+                reports.borrow_and_update();
+                let there = self.feed.edges().values().filter(|edge| edge.applied.generation >= generation).count();
+                if there >= self.edges.len() {
+                    return Ok(());
+                }
+                reports.changed().await.context("the feed is gone")?;
+            }
+        };
+        tokio::time::timeout(WITHIN, all).await.unwrap_or_else(|_| bail!("an edge never worked by generation {generation}"))
+    }
+
+    /// Gives a cell's gate its state, waiting for a gate that has just been started.
+    pub async fn push(&self, cell: &Cell, state: &GateState) -> Result<GateReport> {
+        let mut report = None;
+        wait_for("the gate to take its state", WITHIN, async || {
+            report = Some(self.client.push(cell.admin, &cell.gate, state).await?);
+            Ok(true)
+        })
+        .await?;
+        report.context("no report")
+    }
+
+    /// How a cell's gate stands.
+    pub async fn report(&self, cell: &Cell) -> Result<GateReport> {
+        Ok(self.client.report(cell.admin, &cell.name, &cell.gate).await?)
+    }
+
+    /// Pids of the edges, in their order.
+    pub fn edge_pids(&self) -> Vec<u32> {
+        self.children[self.cells.len()..].iter().map(Child::id).collect()
+    }
+}
+
+impl Drop for Fleet {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        for child in &mut self.children {
+            // One that ended already is what is wanted.
+            let _ = child.kill().and_then(|()| child.wait());
+        }
+        if let Some(logs) = std::env::var_os("ATOLL_PROOF_LOGS") {
+            let copy = Command::new("sh").args(["-c", "mkdir -p \"$2\" && cp \"$1\"/*.log \"$2\"", "sh"]).arg(self.folder.path()).arg(logs).status();
+            if let Err(error) = copy {
+                crate::outcome::say(&format!("logs could not be kept: {error}"));
+            }
+        }
+    }
+}
+
+/// An address of the loopback interface that was free a moment ago.
+fn free_port() -> Result<SocketAddr> {
+    Ok(std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
+}

@@ -1,0 +1,252 @@
+//! HTTP/2 (RFC 9113) with visitors: each of its requests becomes one on a connection of its own in memory, so that the relay's rules hold for it as they stand.
+//!
+//! The library reads frames and keeps the two windows. What it is told to bear is bounded: streams at once, octets of a head (with its continuations), resets that wait
+//! to be looked at; and whoever takes back most of what it asks for is sent away.
+
+mod head;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Buf as _, Bytes};
+use h2::server::{Builder, Connection, SendResponse};
+use h2::{Reason as Code, RecvStream, SendStream};
+use http::Request;
+use tokio::task::JoinSet;
+
+use crate::connection::Visitor;
+use crate::decide::Decide;
+use crate::h1::chunked::Piece;
+use crate::h1::framing;
+use crate::h1::head::{ResponseHead, Scan};
+use crate::pipe::{Far, pipe};
+use crate::server::Times;
+use crate::tls::TlsStream;
+use crate::worker::Worker;
+
+/// Requests of a connection under way at once.
+const STREAMS: u32 = 100;
+/// Octets under way of one request's body, and of all of a connection.
+const WINDOW: u32 = 64 * 1024;
+const WINDOWS: u32 = 1024 * 1024;
+/// Octets of one answer that wait for their frames.
+const SENDING: usize = 64 * 1024;
+/// Resets that were not looked at yet (CVE-2023-44487), and errors of the visitor's that we answered by resets.
+const RESETS: usize = 20;
+const ERRORS: usize = 64;
+/// Requests taken back before their answer, less those that were not, until a visitor is sent away.
+const STRIKES: u32 = 100;
+/// How long a last word may take.
+const LAST_WORD: Duration = Duration::from_secs(2);
+
+/// How a request ended.
+enum Ended {
+    Answered,
+    TakenBack,
+}
+
+/// Serves a connection to its end.
+pub(crate) async fn serve<D: Decide>(worker: Arc<Worker<D>>, stream: TlsStream, peer: SocketAddr) {
+    let (times, head) = (&worker.server.options.times, worker.server.options.limits.head);
+    let mut builder = Builder::new();
+    builder
+        .max_concurrent_streams(STREAMS)
+        .initial_window_size(WINDOW)
+        .initial_connection_window_size(WINDOWS)
+        .max_header_list_size(u32::try_from(head).unwrap_or(u32::MAX))
+        .max_send_buffer_size(SENDING)
+        .max_pending_accept_reset_streams(RESETS)
+        .max_local_error_reset_streams(Some(ERRORS));
+    let Ok(Ok(mut connection)) = tokio::time::timeout(times.head, builder.handshake(stream)).await else { return };
+    let mut requests = JoinSet::new();
+    let (mut strikes, mut stopping) = (0_u32, false);
+    loop {
+        tokio::select! {
+            accepted = connection.accept() => match accepted {
+                Some(Ok((request, respond))) => {
+                    requests.spawn(exchange(worker.clone(), peer, request, respond));
+                }
+                Some(Err(error)) => return tracing::debug!(%error, "a connection of HTTP/2 ended"),
+                None => return,
+            },
+            Some(ended) = requests.join_next() => {
+                strikes = match ended {
+                    Ok(Ended::TakenBack) => strikes + 1,
+                    _ => strikes.saturating_sub(1),
+                };
+                if strikes > STRIKES {
+                    connection.abrupt_shutdown(Code::ENHANCE_YOUR_CALM);
+                    return last_word(connection).await;
+                }
+            }
+            () = worker.stop.cancelled(), if !stopping => {
+                stopping = true;
+                connection.graceful_shutdown();
+            }
+            () = tokio::time::sleep(times.idle), if requests.is_empty() => {
+                connection.graceful_shutdown();
+                return last_word(connection).await;
+            }
+        }
+    }
+}
+
+/// Says goodbye.
+async fn last_word(mut connection: Connection<TlsStream, Bytes>) {
+    // What still comes is not answered.
+    let _ = tokio::time::timeout(LAST_WORD, async { while connection.accept().await.is_some() {} }).await;
+}
+
+/// One request and its answer.
+async fn exchange<D: Decide>(worker: Arc<Worker<D>>, peer: SocketAddr, request: Request<RecvStream>, mut respond: SendResponse<Bytes>) -> Ended {
+    let (parts, body) = request.into_parts();
+    let asked = match head::request(&parts, body.is_end_stream()) {
+        Ok(asked) => asked,
+        Err(status) => {
+            let mut refusal = http::Response::new(());
+            *refusal.status_mut() = status;
+            // A visitor who is gone misses nothing.
+            let _ = respond.send_response(refusal, true);
+            return Ended::Answered;
+        }
+    };
+    let times = worker.server.options.times.clone();
+    let (near, far) = pipe();
+    // It outlives this function by the time it takes to note that the visitor has gone.
+    tokio::spawn(Visitor::new(worker, near, peer).serve());
+    let up = ask(&far, asked.head, asked.chunked, body);
+    let down = answer(&far, parts.method == http::Method::HEAD, &mut respond, &times);
+    let (mut up, mut down) = (std::pin::pin!(up), std::pin::pin!(down));
+    let mut whole = false;
+    loop {
+        tokio::select! {
+            ended = &mut down => return ended,
+            sent = &mut up, if !whole => match sent {
+                Ok(()) => whole = true,
+                Err(()) => return Ended::TakenBack,
+            },
+        }
+    }
+}
+
+/// Sends a request to the relay. An error means that the visitor took it back.
+async fn ask(far: &Far, head: Vec<u8>, chunked: bool, mut body: RecvStream) -> Result<(), ()> {
+    let mut goes_on = far.put(&head).await;
+    while let Some(data) = body.data().await {
+        let data = data.map_err(drop)?;
+        // Read to its end also when nobody wants it any more: the visitor may still send what was under way.
+        if goes_on && !data.is_empty() {
+            if chunked {
+                goes_on = far.put(format!("{:x}\r\n", data.len()).as_bytes()).await;
+            }
+            goes_on = goes_on && far.put(&data).await && (!chunked || far.put(b"\r\n").await);
+        }
+        body.flow_control().release_capacity(data.len()).map_err(drop)?;
+    }
+    if chunked && goes_on {
+        far.put(b"0\r\n\r\n").await;
+    }
+    far.end();
+    Ok(())
+}
+
+/// Relays what the relay answers.
+async fn answer(far: &Far, bodiless: bool, respond: &mut SendResponse<Bytes>, times: &Times) -> Ended {
+    let (mut buffer, mut head) = (Vec::new(), ResponseHead::default());
+    let framing = loop {
+        let mut scan = Scan::default();
+        let end = loop {
+            match scan.end(&buffer) {
+                Ok(Some(end)) => break end,
+                // The relay's own words are well-formed; without an end it had nothing to say.
+                Err(_) => return reset(respond, Code::INTERNAL_ERROR),
+                Ok(None) => {}
+            }
+            tokio::select! {
+                more = far.take(&mut buffer) => if !more { return reset(respond, Code::INTERNAL_ERROR) },
+                _ = std::future::poll_fn(|cx| respond.poll_reset(cx)) => return Ended::TakenBack,
+            }
+        };
+        let parsed = head.parse(&buffer[..end]);
+        buffer.drain(..end);
+        // Interim words are of use to nobody who speaks frames.
+        if parsed.is_ok() && (100..200).contains(&head.status()) {
+            continue;
+        }
+        match parsed.and_then(|()| framing::response(&head, bodiless, false)) {
+            Ok(framing) => break framing,
+            Err(_) => return reset(respond, Code::INTERNAL_ERROR),
+        }
+    };
+    let mut body = framing.body;
+    let Some(response) = head::response(&head) else { return reset(respond, Code::INTERNAL_ERROR) };
+    let Ok(mut sender) = respond.send_response(response, body.is_over()) else { return Ended::TakenBack };
+    if body.is_over() {
+        return Ended::Answered;
+    }
+    loop {
+        let (mut used, mut ended) = (0, false);
+        while !ended {
+            let Ok((count, piece)) = body.next(&buffer[used..]) else {
+                sender.send_reset(Code::INTERNAL_ERROR);
+                return Ended::Answered;
+            };
+            used += count;
+            match piece {
+                Piece::Data(data) => {
+                    if !send(&mut sender, Bytes::copy_from_slice(data), times.stream).await {
+                        return Ended::TakenBack;
+                    }
+                }
+                Piece::More if count == 0 => break,
+                Piece::More => {}
+                Piece::End => ended = true,
+            }
+            ended = ended || body.is_over();
+        }
+        buffer.drain(..used);
+        if !ended {
+            let more = tokio::select! {
+                more = far.take(&mut buffer) => more,
+                _ = std::future::poll_fn(|cx| sender.poll_reset(cx)) => return Ended::TakenBack,
+            };
+            if more {
+                continue;
+            }
+            let complete = matches!(body, framing::BodyIn::UntilClose) && !far.is_cut();
+            if !complete {
+                sender.send_reset(Code::INTERNAL_ERROR);
+                return Ended::Answered;
+            }
+        }
+        // A visitor who is gone misses nothing.
+        let _ = sender.send_data(Bytes::new(), true);
+        return Ended::Answered;
+    }
+}
+
+fn reset(respond: &mut SendResponse<Bytes>, code: Code) -> Ended {
+    respond.send_reset(code);
+    Ended::Answered
+}
+
+/// Sends when the visitor's window has room. `false`: the visitor is gone, or takes nothing.
+async fn send(sender: &mut SendStream<Bytes>, mut data: Bytes, within: Duration) -> bool {
+    while data.has_remaining() {
+        sender.reserve_capacity(data.len());
+        let room = match tokio::time::timeout(within, std::future::poll_fn(|cx| sender.poll_capacity(cx))).await {
+            Ok(Some(Ok(room))) => room,
+            Ok(Some(Err(_)) | None) => return false,
+            Err(_) => {
+                sender.send_reset(Code::CANCEL);
+                return false;
+            }
+        };
+        let part = data.split_to(room.min(data.len()));
+        if !part.is_empty() && sender.send_data(part, false).is_err() {
+            return false;
+        }
+    }
+    true
+}

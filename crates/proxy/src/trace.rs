@@ -1,0 +1,96 @@
+//! What is known of a request, for log and metrics.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use crate::page::Reason;
+
+/// Longest id that is taken from an edge.
+const LONGEST: usize = 64;
+
+/// Id of a request, without memory of its own.
+#[derive(Debug)]
+pub(crate) struct Id {
+    text: [u8; LONGEST],
+    length: usize,
+}
+
+impl Id {
+    /// One that an edge told, where it is fit to be passed on.
+    pub(crate) fn told(told: &[u8]) -> Option<Self> {
+        let fit = !told.is_empty() && told.len() <= LONGEST && told.iter().all(u8::is_ascii_graphic);
+        fit.then(|| {
+            let mut text = [0; LONGEST];
+            text[..told.len()].copy_from_slice(told);
+            Self { text, length: told.len() }
+        })
+    }
+
+    /// A new one: the run in eight digits, and the number of the request.
+    pub(crate) fn new((run, number): (u32, u64)) -> Self {
+        let mut id = Self { text: [0; LONGEST], length: 0 };
+        id.hexadecimal(u64::from(run), 8);
+        id.put(b'-');
+        id.hexadecimal(number, 16 - (number | 1).leading_zeros() / 4);
+        id
+    }
+
+    fn hexadecimal(&mut self, value: u64, digits: u32) {
+        for place in (0..digits).rev() {
+            // Four bits are below sixteen.
+            let digit = usize::try_from((value >> (4 * place)) & 15).unwrap_or_default();
+            self.put(b"0123456789abcdef"[digit]);
+        }
+    }
+
+    fn put(&mut self, octet: u8) {
+        self.text[self.length] = octet;
+        self.length += 1;
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        // Printable ASCII by both ways in.
+        std::str::from_utf8(&self.text[..self.length]).unwrap_or_default()
+    }
+}
+
+/// What is known of a request.
+#[derive(Debug)]
+pub(crate) struct Trace {
+    pub id: Id,
+    pub started: Instant,
+    pub status: u16,
+    pub reason: Option<Reason>,
+    pub up: u64,
+    pub down: u64,
+    pub tries: u32,
+    pub upstream: Option<SocketAddr>,
+    pub answered_at: Option<Instant>,
+    pub cut: bool,
+    pub quiet: bool,
+}
+
+impl Trace {
+    pub(crate) fn new(id: Id) -> Self {
+        let started = Instant::now();
+        Self { id, started, status: 0, reason: None, up: 0, down: 0, tries: 0, upstream: None, answered_at: None, cut: false, quiet: false }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use super::Id;
+
+    #[test]
+    fn ids_are_read_as_they_were_made() {
+        for (run, number, text) in [(0xab, 0, "000000ab-0"), (0x8000_0001, 0x10, "80000001-10"), (1, u64::MAX, "00000001-ffffffffffffffff")] {
+            assert_eq!(Id::new((run, number)).as_str(), text);
+            assert_eq!(Id::told(text.as_bytes()).unwrap().as_str(), text);
+        }
+        for unfit in ["", "a b", "\u{e9}", &"x".repeat(65)] {
+            assert!(Id::told(unfit.as_bytes()).is_none(), "{unfit:?}");
+        }
+    }
+}

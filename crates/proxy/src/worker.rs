@@ -1,0 +1,107 @@
+//! What the connections of one thread share, and nobody else touches while they run.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::access::Pen;
+use crate::buffer::Buffer;
+use crate::decide::Decide;
+use crate::h1::head::{RequestHead, ResponseHead};
+use crate::metrics::Counts;
+use crate::patience::Patience;
+use crate::pool::Pool;
+use crate::server::Server;
+
+/// Desks kept for the next connection.
+const DESKS: usize = 64;
+/// What a desk that is kept may hold of each output.
+const OUTPUT: usize = 64 * 1024;
+
+/// One thread.
+#[derive(Debug)]
+pub(crate) struct Worker<D> {
+    pub server: Arc<Server<D>>,
+    pub pool: Pool,
+    pub counts: Arc<Counts>,
+    pub pen: Option<Arc<Pen>>,
+    /// Ends patience with idle connections. Requests look at [`Worker::is_stopping`], which costs nothing.
+    pub stop: CancellationToken,
+    stopping: AtomicBool,
+    run: u32,
+    requests: AtomicU64,
+    // The boxes travel between connections; what is in them does not move.
+    #[expect(clippy::vec_box, reason = "a desk is handed over by its pointer")]
+    desks: Mutex<Vec<Box<Desk>>>,
+}
+
+/// Everything that a connection needs while it is busy, and that an idle one does without.
+#[derive(Debug, Default)]
+pub(crate) struct Desk {
+    /// What the visitor sent.
+    pub buffer: Buffer,
+    /// What the upstream sent.
+    pub link_buffer: Buffer,
+    pub head: RequestHead,
+    pub answer: ResponseHead,
+    /// What goes to the visitor next.
+    pub out: Vec<u8>,
+    /// What goes to the upstream next.
+    pub up_out: Vec<u8>,
+    /// Patience with what the visitor sends.
+    pub visitor: Patience,
+    /// Patience with what the upstream sends.
+    pub upstream: Patience,
+}
+
+impl<D: Decide> Worker<D> {
+    pub(crate) fn new(server: Arc<Server<D>>, stop: CancellationToken) -> Arc<Self> {
+        let pool = Pool::new(server.options.limits.idle, server.options.times.pooled);
+        let (counts, pen) = (server.metrics.counts(), server.log.pen());
+        let stopping = AtomicBool::new(false);
+        Arc::new(Self { server, pool, counts, pen, stop, stopping, run: rand::random(), requests: AtomicU64::new(0), desks: Mutex::default() })
+    }
+
+    /// From now on connections end after the request that they are at.
+    pub(crate) fn stop(&self) {
+        self.stopping.store(true, Relaxed);
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.load(Relaxed)
+    }
+
+    /// The parts of a request's id, which nobody else has.
+    pub(crate) fn number(&self) -> (u32, u64) {
+        // Only this thread counts here, so nothing is lost between the two.
+        let count = self.requests.load(Relaxed);
+        self.requests.store(count + 1, Relaxed);
+        (self.run, count)
+    }
+
+    pub(crate) fn desk(&self) -> Box<Desk> {
+        self.desks().pop().unwrap_or_default()
+    }
+
+    /// Takes a desk back from a connection that became idle or ended.
+    pub(crate) fn clear(&self, mut desk: Box<Desk>) {
+        // An alarm that is still set would wake the connection that set it.
+        (desk.visitor, desk.upstream) = Default::default();
+        desk.buffer.clear();
+        desk.link_buffer.clear();
+        for out in [&mut desk.out, &mut desk.up_out] {
+            out.clear();
+            out.shrink_to(OUTPUT);
+        }
+        let mut desks = self.desks();
+        if desks.len() < DESKS {
+            desks.push(desk);
+        }
+    }
+
+    #[expect(clippy::vec_box, reason = "a desk is handed over by its pointer")]
+    fn desks(&self) -> MutexGuard<'_, Vec<Box<Desk>>> {
+        self.desks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
