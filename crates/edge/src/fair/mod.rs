@@ -133,7 +133,7 @@ impl Fair {
     }
 
     fn tenant(&self, name: &str) -> Arc<Tenant> {
-        let mut shard = lock(&self.tenants[self.shard(name)]);
+        let mut shard = lock(&self.tenants[self.shard(&name)]);
         if let Some(tenant) = shard.get(name) {
             return tenant.clone();
         }
