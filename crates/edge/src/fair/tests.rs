@@ -103,7 +103,7 @@ async fn octets_that_were_used_are_owed() {
 async fn idle_tenants_and_addresses_are_forgotten() {
     let fair = fair(1000, TenantLimits::default(), ClientLimits { requests_per_second: 1_000_000, burst: None });
     for number in 0..200 {
-        let pass = fair.enter(&name(&format!("t{number}")), None, address(number)).await.unwrap();
+        let pass = fair.enter(name(&format!("t{number}")).as_str(), None, address(number)).await.unwrap();
         pass.ended(&proxy::Ended { status: 200, up: 1, down: 2, took: Duration::from_millis(1), cut: false });
     }
     let facts = fair.facts();
