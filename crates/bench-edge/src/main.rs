@@ -1,6 +1,6 @@
 //! What a request costs at the edge, beside nginx with Lua, HAProxy and Envoy, each configured as those who know it would.
 //!
-//! Every proxy has one processor for itself; backend and load share another. All run in interleaved rounds: what disturbs one round disturbs all of them alike,
+//! Invariants: every proxy has one processor for itself; backend and load share another. All run in interleaved rounds: what disturbs one round disturbs all of them alike,
 //! and ratios are medians of each round's own. A proxy is measured only after it answered right: the tenant's field set, a forged one gone, an unknown host
 //! refused, a body whole. CPU is what the kernel accounts to a proxy's processes and threads, over the requests of the same span.
 //!

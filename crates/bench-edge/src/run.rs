@@ -105,7 +105,9 @@ fn start(options: &Options, cases: &[Case], place: &Place<'_>) -> Result<Vec<Pee
     for &kind in kinds.iter().filter(|kind| cases.iter().any(|&case| fits(case, **kind))) {
         match Peer::start(kind, place) {
             Ok(peer) => {
-                warm(options, &peer)?;
+                if kind.is_pair() {
+                    warm(options, &peer)?;
+                }
                 peers.push(peer);
             }
             Err(error) if kind == Kind::Envoy && !named => say(&format!("left out: {error:#}")),
@@ -115,7 +117,7 @@ fn start(options: &Options, cases: &[Case], place: &Place<'_>) -> Result<Vec<Pee
     Ok(peers)
 }
 
-/// Every domain is asked for once.
+/// Every domain is asked for once: a gate proves each header when it first comes.
 fn warm(options: &Options, peer: &Peer) -> Result<()> {
     let status = Load::command(options, Case::Small, peer.address, 0)?.arg("--once").status().context("starting the load")?;
     ensure!(status.success(), "{} does not answer for every domain", peer.kind.name());

@@ -80,6 +80,9 @@ pub enum Told {
     Apart,
 }
 
+/// Parsed certificates by name, with the number of the entry they were read from.
+type Parsed = LruCache<Arc<str>, (u64, Arc<CertifiedKey>)>;
+
 /// Every certificate, open challenge and ticket key.
 pub struct Book {
     path: PathBuf,
@@ -87,7 +90,7 @@ pub struct Book {
     writer: Mutex<Connection>,
     reader: Mutex<Connection>,
     names: RwLock<Names>,
-    parsed: Mutex<LruCache<Arc<str>, (u64, Arc<CertifiedKey>)>>,
+    parsed: Mutex<Parsed>,
     challenges: RwLock<HashMap<String, Challenge>>,
     policies: RwLock<HashMap<Box<str>, Https>>,
     tickets: Arc<Tickets>,

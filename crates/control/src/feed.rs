@@ -19,6 +19,7 @@ use axum::routing::{get, post};
 use futures::{Stream, StreamExt as _};
 use http::StatusCode;
 use model::Generation;
+use model::v1alpha1::LimitsSpec;
 use routes::{ApplyError, Canary, Catchup, CellEndpoint, Change, EdgeApplied, Feed, Published, Record, Refused, Table, TableHash, Verdict};
 use serde::Deserialize;
 use tokio::sync::watch;
@@ -36,6 +37,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// What is published, and who has it.
 pub struct RouteFeed {
     inner: Mutex<Inner>,
+    limits: Mutex<LimitsSpec>,
     /// Rises with each publication and each release.
     told: watch::Sender<u64>,
     /// Rises with each report of an edge.
@@ -83,7 +85,7 @@ impl Default for RouteFeed {
             began: Instant::now(),
             published: None,
         };
-        Self { inner: Mutex::new(inner), told: watch::Sender::new(0), heard: watch::Sender::new(0) }
+        Self { inner: Mutex::new(inner), limits: Mutex::default(), told: watch::Sender::new(0), heard: watch::Sender::new(0) }
     }
 }
 
@@ -152,6 +154,16 @@ impl RouteFeed {
         if woken {
             self.told.send_modify(|n| *n += 1);
         }
+    }
+
+    /// Tells edges what tenants and visitors may take.
+    pub fn limit(&self, limits: LimitsSpec) {
+        *self.limits.lock().unwrap_or_else(PoisonError::into_inner) = limits;
+    }
+
+    /// What tenants and visitors may take.
+    fn limits(&self) -> LimitsSpec {
+        self.limits.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The generation and hash that stand; none before the first publication.
@@ -355,5 +367,9 @@ pub fn router(feed: Arc<RouteFeed>) -> Router {
         feed.applied(&name, applied);
         StatusCode::NO_CONTENT
     }
-    Router::new().route("/v1/routes", get(routes)).route("/v1/edges/{name}/applied", post(applied)).with_state(feed)
+    async fn limits(State(feed): State<Arc<RouteFeed>>) -> Result<axum::Json<LimitsSpec>, StatusCode> {
+        // Before the first publication a control that has just begun does not know them.
+        feed.stands().map(|_| axum::Json(feed.limits())).ok_or(StatusCode::SERVICE_UNAVAILABLE)
+    }
+    Router::new().route("/v1/limits", get(limits)).route("/v1/routes", get(routes)).route("/v1/edges/{name}/applied", post(applied)).with_state(feed)
 }

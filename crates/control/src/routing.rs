@@ -34,6 +34,9 @@ pub async fn publish(world: &World) -> Option<Generation> {
     let mut lists = world.routing.lock().await;
     let mut stale = world.view.take_stale();
     stale.all |= lists.whole.is_none_or(|at| at.elapsed() >= WHOLE_EVERY);
+    if stale.all {
+        world.feed.limit(world.view.read(|known| known.snapshot.platform_spec().limits));
+    }
     let published = if stale.all { publish_all(world, &mut lists).await } else { publish_cells(world, &mut lists, &stale.cells).await };
     if published.is_none() {
         world.view.mark_stale(stale);

@@ -37,6 +37,7 @@ pub(crate) fn router(admin: Arc<Admin>) -> Router {
         .route("/healthz", get(healthz))
         .route("/metrics", get(metrics))
         .route("/routes", get(routes))
+        .route("/tenants", get(tenants))
         .route("/certificates", get(certificates))
         .with_state(admin)
 }
@@ -95,6 +96,18 @@ async fn certificates(State(admin): State<Arc<Admin>>) -> Response {
     let book = shaking.book();
     let problems: std::collections::BTreeMap<_, _> = book.problems().into_iter().map(|problem| (problem.name, problem.reason)).collect();
     Json(serde_json::json!({ "number": book.number(), "certificates": book.certificates(), "problems": problems })).into_response()
+}
+
+/// What a tenant took of this edge in the last few seconds.
+#[derive(Debug, Serialize)]
+struct Took {
+    tenant: String,
+    #[serde(flatten)]
+    facts: crate::fair::Facts,
+}
+
+async fn tenants(State(admin): State<Arc<Admin>>) -> Json<Vec<Took>> {
+    Json(admin.deliver.fair.facts().into_iter().map(|(tenant, facts)| Took { tenant: tenant.to_string(), facts }).collect())
 }
 
 /// Which host to explain.

@@ -172,10 +172,6 @@ impl Decide for Deliver {
         ticket.stay.as_deref().map(|stay| (HSTS, stay))
     }
 
-    fn pace(&self, ticket: &Ticket, octets: u64) -> Duration {
-        ticket.pass.as_ref().map_or(Duration::ZERO, |pass| pass.octets(octets))
-    }
-
     fn ended(&self, ticket: &Ticket, ended: &Ended) {
         if let Some(pass) = &ticket.pass {
             pass.ended(ended);

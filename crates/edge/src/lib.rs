@@ -16,6 +16,7 @@ mod fair;
 mod feed;
 mod handover;
 mod https;
+mod limits;
 mod probes;
 mod report;
 mod run;

@@ -23,7 +23,7 @@ use crate::handover::{self, Sockets};
 use crate::https::Https;
 use crate::table::Routes;
 use crate::watchdog::{self, Watchdog};
-use crate::{audit, disk, feed, probes, report};
+use crate::{audit, disk, feed, limits, probes, report};
 
 /// How long an address that somebody else still holds is tried.
 const BIND_WITHIN: Duration = Duration::from_secs(10);
@@ -102,7 +102,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Error>
     let workers = if options.workers > 0 { options.workers } else { std::thread::available_parallelism().map_or(1, usize::from) };
     let mut serving = proxy::Options::new("edge", Faces::Visitors, workers);
     let fair = Arc::new(Fair::new(usize::try_from(serving.limits.requests).unwrap_or(usize::MAX)));
-    let deliver = Arc::new(Deliver::new(routes.clone(), fair, https));
+    let deliver = Arc::new(Deliver::new(routes.clone(), fair.clone(), https));
     let log = AccessLog::stdout().map_err(Error::Public)?;
     // A gate gives up first, and says why.
     serving.times.answer += Duration::from_secs(10);
@@ -122,6 +122,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Error>
         let book = shaking.book().clone();
         tasks.spawn(certificates::follow(book, client.clone(), options.feed, options.name.clone(), background.clone()));
     }
+    tasks.spawn(limits::follow(fair, client.clone(), options.feed, options.state.clone(), options.name.clone(), background.clone()));
     tasks.spawn(report::report(routes.clone(), told.clone(), client, options.feed, options.name.clone(), background.clone()));
     tasks.spawn(probes::probe(routes.clone(), background.clone()));
     let admin = Arc::new(Admin { routes, deliver, feed: told, shaking: shaking.clone(), metrics: server.metrics().clone(), stopping: stop.clone() });

@@ -15,7 +15,7 @@ use axum::{Json, Router};
 use identity::{Ca, Role, tls};
 use jiff::Timestamp;
 use model::{CellName, Epoch, GateName, Generation, PlatformName, TenantName};
-use routes::{CellEndpoint, CellKey, EdgeApplied, Feed, GateEndpoint, HostPattern, KeyId, Line, Record, Redirect, RedirectStatus, RouteState, Table, TenantHeader};
+use routes::{CellEndpoint, CellKey, EdgeApplied, Feed, GateEndpoint, HostPattern, KeyId, Record, Redirect, RedirectStatus, RouteState, Table, TenantHeader};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;

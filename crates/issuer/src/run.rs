@@ -152,6 +152,9 @@ impl Issuer {
         for (name, problem) in &problems {
             self.say(&format!("{name}.pem"), Some(problem.clone()));
         }
+        for file in self.problems().into_keys().filter(|about| about.strip_suffix(".pem").is_some_and(|name| !problems.contains_key(name))) {
+            self.say(&file, None);
+        }
         self.ensure_self_signed(now)?;
         self.ensure_policies(wishes, everybody)?;
         let attempts: HashMap<String, Attempt> = Attempt::all(&self.book)?.into_iter().collect();
@@ -162,6 +165,7 @@ impl Issuer {
                 tracing::info!(domain, "a certificate is gone with its domain");
             }
             Attempt::forget(&self.book, domain)?;
+            self.say(domain, None);
         }
         if self.options.authorities.is_empty() {
             return Ok(Vec::new());

@@ -163,11 +163,6 @@ impl Fleet {
     pub async fn report(&self, cell: &Cell) -> Result<GateReport> {
         Ok(self.client.report(cell.admin, &cell.name, &cell.gate).await?)
     }
-
-    /// Pids of the edges, in their order.
-    pub fn edge_pids(&self) -> Vec<u32> {
-        self.children[self.cells.len()..].iter().map(Child::id).collect()
-    }
 }
 
 impl Drop for Fleet {

@@ -102,12 +102,6 @@ pub trait Decide: Send + Sync + 'static {
         None
     }
 
-    /// Notes octets of a body that passed, either way; how long the next ones must wait.
-    fn pace(&self, ticket: &Self::Ticket, octets: u64) -> Duration {
-        let _ = (ticket, octets);
-        Duration::ZERO
-    }
-
     /// Notes how a request ended.
     fn ended(&self, ticket: &Self::Ticket, ended: &Ended) {
         let _ = (ticket, ended);

@@ -5,6 +5,7 @@
 
 mod head;
 
+use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +19,7 @@ use tokio::task::JoinSet;
 use crate::connection::Visitor;
 use crate::decide::Decide;
 use crate::h1::chunked::Piece;
-use crate::h1::framing;
+use crate::h1::framing::{self, BodyIn};
 use crate::h1::head::{ResponseHead, Scan};
 use crate::pipe::{Far, pipe};
 use crate::server::Times;
@@ -151,21 +152,41 @@ async fn ask(far: &Far, head: Vec<u8>, chunked: bool, mut body: RecvStream) -> R
     Ok(())
 }
 
-/// Relays what the relay answers.
+/// Passes on what the relay answers.
 async fn answer(far: &Far, bodiless: bool, respond: &mut SendResponse<Bytes>, times: &Times) -> Ended {
     let (mut buffer, mut head) = (Vec::new(), ResponseHead::default());
-    let framing = loop {
+    let body = match answer_head(far, bodiless, respond, &mut buffer, &mut head).await {
+        Ok(body) => body,
+        Err(ended) => return ended,
+    };
+    let Some(response) = head::response(&head) else { return reset(respond, Code::INTERNAL_ERROR) };
+    match respond.send_response(response, body.is_over()) {
+        Ok(_) if body.is_over() => Ended::Answered,
+        Ok(sender) => answer_body(far, body, buffer, sender, times.stream).await,
+        Err(_) => Ended::TakenBack,
+    }
+}
+
+/// Reads the head of the final answer, and how its body is read.
+async fn answer_head(
+    far: &Far,
+    bodiless: bool,
+    respond: &mut SendResponse<Bytes>,
+    buffer: &mut Vec<u8>,
+    head: &mut ResponseHead,
+) -> Result<BodyIn, Ended> {
+    loop {
         let mut scan = Scan::default();
         let end = loop {
-            match scan.end(&buffer) {
+            match scan.end(buffer) {
                 Ok(Some(end)) => break end,
-                // The relay's own words are well-formed; without an end it had nothing to say.
-                Err(_) => return reset(respond, Code::INTERNAL_ERROR),
+                // The relay's own words are well-formed.
+                Err(_) => return Err(reset(respond, Code::INTERNAL_ERROR)),
                 Ok(None) => {}
             }
             tokio::select! {
-                more = far.take(&mut buffer) => if !more { return reset(respond, Code::INTERNAL_ERROR) },
-                _ = std::future::poll_fn(|cx| respond.poll_reset(cx)) => return Ended::TakenBack,
+                more = far.take(buffer) => if !more { return Err(reset(respond, Code::INTERNAL_ERROR)) },
+                _ = poll_fn(|cx| respond.poll_reset(cx)) => return Err(Ended::TakenBack),
             }
         };
         let parsed = head.parse(&buffer[..end]);
@@ -174,28 +195,22 @@ async fn answer(far: &Far, bodiless: bool, respond: &mut SendResponse<Bytes>, ti
         if parsed.is_ok() && (100..200).contains(&head.status()) {
             continue;
         }
-        match parsed.and_then(|()| framing::response(&head, bodiless, false)) {
-            Ok(framing) => break framing,
-            Err(_) => return reset(respond, Code::INTERNAL_ERROR),
-        }
-    };
-    let mut body = framing.body;
-    let Some(response) = head::response(&head) else { return reset(respond, Code::INTERNAL_ERROR) };
-    let Ok(mut sender) = respond.send_response(response, body.is_over()) else { return Ended::TakenBack };
-    if body.is_over() {
-        return Ended::Answered;
+        return match parsed.and_then(|()| framing::response(head, bodiless, false)) {
+            Ok(framing) => Ok(framing.body),
+            Err(_) => Err(reset(respond, Code::INTERNAL_ERROR)),
+        };
     }
+}
+
+async fn answer_body(far: &Far, mut body: BodyIn, mut buffer: Vec<u8>, mut sender: SendStream<Bytes>, within: Duration) -> Ended {
     loop {
         let (mut used, mut ended) = (0, false);
         while !ended {
-            let Ok((count, piece)) = body.next(&buffer[used..]) else {
-                sender.send_reset(Code::INTERNAL_ERROR);
-                return Ended::Answered;
-            };
+            let Ok((count, piece)) = body.next(&buffer[used..]) else { return cut(&mut sender) };
             used += count;
             match piece {
                 Piece::Data(data) => {
-                    if !send(&mut sender, Bytes::copy_from_slice(data), times.stream).await {
+                    if !send(&mut sender, Bytes::copy_from_slice(data), within).await {
                         return Ended::TakenBack;
                     }
                 }
@@ -209,21 +224,25 @@ async fn answer(far: &Far, bodiless: bool, respond: &mut SendResponse<Bytes>, ti
         if !ended {
             let more = tokio::select! {
                 more = far.take(&mut buffer) => more,
-                _ = std::future::poll_fn(|cx| sender.poll_reset(cx)) => return Ended::TakenBack,
+                _ = poll_fn(|cx| sender.poll_reset(cx)) => return Ended::TakenBack,
             };
             if more {
                 continue;
             }
-            let complete = matches!(body, framing::BodyIn::UntilClose) && !far.is_cut();
-            if !complete {
-                sender.send_reset(Code::INTERNAL_ERROR);
-                return Ended::Answered;
+            if far.is_cut() || !matches!(body, BodyIn::UntilClose) {
+                return cut(&mut sender);
             }
         }
         // A visitor who is gone misses nothing.
         let _ = sender.send_data(Bytes::new(), true);
         return Ended::Answered;
     }
+}
+
+/// Something is missing, and the visitor hears that.
+fn cut(sender: &mut SendStream<Bytes>) -> Ended {
+    sender.send_reset(Code::INTERNAL_ERROR);
+    Ended::Answered
 }
 
 fn reset(respond: &mut SendResponse<Bytes>, code: Code) -> Ended {
@@ -235,7 +254,7 @@ fn reset(respond: &mut SendResponse<Bytes>, code: Code) -> Ended {
 async fn send(sender: &mut SendStream<Bytes>, mut data: Bytes, within: Duration) -> bool {
     while data.has_remaining() {
         sender.reserve_capacity(data.len());
-        let room = match tokio::time::timeout(within, std::future::poll_fn(|cx| sender.poll_capacity(cx))).await {
+        let room = match tokio::time::timeout(within, poll_fn(|cx| sender.poll_capacity(cx))).await {
             Ok(Some(Ok(room))) => room,
             Ok(Some(Err(_)) | None) => return false,
             Err(_) => {

@@ -1,6 +1,6 @@
 //! Fairness: what a tenant, and a visitor's address, may take of this edge, so that nobody's peak is everybody's.
 //!
-//! Each tenant has a class with a rate of requests, a number of requests under way, and a rate of octets; each address has one for all. What goes beyond is
+//! Each tenant has a class with a rate of requests, a number of requests under way, and a rate of octets (counted when a request ends, and owed by the next ones); each address has one for all. What goes beyond is
 //! answered 429 at once, with the time after which it fits; requests beyond the number under way wait a moment first, in order, and no more of them than may
 //! be under way. When the edge as a whole is nearly full, tenants that hold more than an equal share of it are refused first (503).
 //! What each tenant took is counted beside, for [`Facts`].
@@ -47,6 +47,8 @@ pub(crate) struct Fair {
     clients: Vec<Mutex<HashMap<IpAddr, Arc<Client>>>>,
     crowd: Arc<Crowd>,
     most: usize,
+    /// What tenants took in the last turn.
+    facts: Mutex<Vec<(TenantName, Facts)>>,
 }
 
 impl Fair {
@@ -60,6 +62,7 @@ impl Fair {
             clients: (0..SHARDS).map(|_| Mutex::default()).collect(),
             crowd: Arc::default(),
             most,
+            facts: Mutex::default(),
         }
     }
 
@@ -95,8 +98,20 @@ impl Fair {
         }
     }
 
+    /// Ends a turn: what tenants took in it can be asked for until the next one ends, and whoever is idle is forgotten.
+    pub(crate) fn turn(&self) {
+        let facts = self.take_facts();
+        *lock(&self.facts) = facts;
+        self.sweep();
+    }
+
+    /// What tenants took in the last turn, by name.
+    pub(crate) fn facts(&self) -> Vec<(TenantName, Facts)> {
+        lock(&self.facts).clone()
+    }
+
     /// Forgets addresses that owe nothing.
-    pub(crate) fn sweep(&self) {
+    fn sweep(&self) {
         let now = self.began.elapsed();
         for shard in &self.clients {
             lock(shard).retain(|_, client| Arc::strong_count(client) > 1 || !client.is_even(now));
@@ -104,7 +119,7 @@ impl Fair {
     }
 
     /// What every tenant took since the last time this was asked. Tenants that are idle are forgotten.
-    pub(crate) fn facts(&self) -> Vec<(TenantName, Facts)> {
+    fn take_facts(&self) -> Vec<(TenantName, Facts)> {
         let now = self.began.elapsed();
         let mut all = Vec::new();
         for shard in &self.tenants {

@@ -191,15 +191,9 @@ impl Pass {
         Self { fair, place, octets }
     }
 
-    /// Notes octets that passed; how long the next ones must wait.
-    pub(crate) fn octets(&self, count: u64) -> Duration {
-        let now = self.fair.now();
-        self.place.tenant.octets.owe(self.octets, count, now);
-        self.place.tenant.octets.debt(self.octets, now)
-    }
-
-    /// Notes how the request ended.
+    /// Notes how the request ended; its octets are owed by the tenant's next ones.
     pub(crate) fn ended(&self, ended: &Ended) {
+        self.place.tenant.octets.owe(self.octets, ended.up + ended.down, self.fair.now());
         let counts = &self.place.tenant.counts;
         counts.requests.fetch_add(1, Relaxed);
         counts.errors.fetch_add(u64::from(ended.status >= 500 || ended.cut), Relaxed);

@@ -104,7 +104,8 @@ async fn who_takes_back_what_it_asks_for_is_sent_away() {
     let ended = tokio::time::timeout(PATIENCE, connection).await;
     assert!(refused, "two thousand requests were taken back, and nobody minded");
     let error = ended.expect("the connection ends").unwrap().expect_err("it ends with an error");
-    assert_eq!(error.reason(), Some(Reason::ENHANCE_YOUR_CALM), "{error}");
+    // One that still writes when the edge hangs up may see that before it reads why.
+    assert!(error.reason() == Some(Reason::ENHANCE_YOUR_CALM) || error.is_io(), "{error}");
     world.served().await;
 }
 

@@ -27,6 +27,8 @@ reasons! { VISITORS;
     Misdirected "421: a gate got a request whose mark it cannot verify: not from our edge, or made with a key that it does not know.", "atoll status";
     GateRefused "502: the gate refuses a tenant that the edge is sure of, also after the edge has learnt the newest routes.", "atoll explain tenant <name>";
     Overloaded "503: more requests at once than the edge, the gate or the tenant's share takes; those that wait are served in turn, these are not.", "atoll status";
+    TenantLimited "429: the tenant asks for more of this edge than its plan's class in spec.limits of the Platform allows: requests a second, requests under way, or bytes; Retry-After says when it fits.", "atoll explain tenant <name>";
+    ClientLimited "429: one address (of IPv6: one network of 64 bits) sends more requests than spec.limits.client of the Platform allows; Retry-After says when it fits.", "atoll explain platform";
     // The cell.
     NoReadyInstance "503: no instance of the service is ready: it starts, its probe fails, or it crashes again and again.", "atoll status";
     UpstreamUnreachable "503: every instance or gate that could answer refused the connection; nothing of the request was sent.", "atoll status";
