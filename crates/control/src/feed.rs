@@ -287,7 +287,13 @@ impl RouteFeed {
     }
 
     /// Lines for a reader that stands at `from` of `incarnation`; ends never. A reader without a name, or that knows no parts, is one of an earlier release.
-    pub fn follow(self: &Arc<Self>, name: &str, from: Option<Generation>, incarnation: String, parts: bool) -> impl Stream<Item = Text> + Send + use<> {
+    pub fn follow(
+        self: &Arc<Self>,
+        name: &str,
+        from: Option<Generation>,
+        incarnation: String,
+        parts: bool,
+    ) -> impl Stream<Item = Text> + Send + use<> {
         reader::follow(self, name.to_owned(), from, incarnation, parts)
     }
 }

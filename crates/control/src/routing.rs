@@ -86,7 +86,8 @@ async fn publish_cells(world: &World, lists: &mut Lists, cells: &BTreeSet<CellNa
         let gone = before.filter(|host| !kept.contains(host) && stands.record(host).is_some_and(|have| have.cell == name.as_str()));
         changes.extend(gone.cloned().map(Change::RemoveRecord));
     }
-    changes.extend(cells.iter().filter(|name| !wanted.contains_key(name) && stands.endpoint(name.as_str()).is_some()).cloned().map(Change::RemoveCell));
+    changes
+        .extend(cells.iter().filter(|name| !wanted.contains_key(name) && stands.endpoint(name.as_str()).is_some()).cloned().map(Change::RemoveCell));
     drop(kept);
     let (generation, refused) = world.feed.change(changes)?;
     for name in cells {
@@ -178,7 +179,8 @@ fn tenant_records(known: &Known, tenant: &TenantName, document: &Typed<Tenant>, 
     };
     // An alias of a domain that is somebody else's would send visitors to a stranger.
     let exact = document.spec.wanted_domains().into_iter().filter(|(domain, to)| owned(domain) && to.as_ref().is_none_or(owned));
-    let wildcards = document.spec.hosts.wildcards.iter().filter(|domain| owned(domain)).map(|domain| record(HostPattern::Wildcard(domain.clone()), None));
+    let wildcards =
+        document.spec.hosts.wildcards.iter().filter(|domain| owned(domain)).map(|domain| record(HostPattern::Wildcard(domain.clone()), None));
     exact.map(|(domain, to)| record(HostPattern::Exact(domain), to)).chain(wildcards).collect()
 }
 

@@ -58,7 +58,8 @@ impl Disk {
                 Ok(Some((mut table, octets))) => {
                     let good = disk.read_logs(&mut table, number);
                     if let Some(good) = good.filter(|_| number == disk.number && disk.lock.is_some()) {
-                        disk.log = disk.open_log(good, octets).inspect_err(|error| tracing::warn!(%error, "the log of routes cannot be carried on")).ok();
+                        disk.log =
+                            disk.open_log(good, octets).inspect_err(|error| tracing::warn!(%error, "the log of routes cannot be carried on")).ok();
                     }
                     return (disk, Some(table));
                 }
@@ -114,7 +115,9 @@ impl Disk {
             let replayed = replay(table, &octets);
             match replayed.end {
                 LogEnd::Clean => {}
-                LogEnd::Torn => tracing::info!(path = %path.display(), applied = replayed.applied, "the last change was not written whole; control sends it again"),
+                LogEnd::Torn => {
+                    tracing::info!(path = %path.display(), applied = replayed.applied, "the last change was not written whole; control sends it again")
+                }
                 LogEnd::Corrupt | LogEnd::Gap => {
                     let why = if replayed.end == LogEnd::Gap { "a change is missing" } else { "its octets are not what was written" };
                     tracing::error!(path = %path.display(), applied = replayed.applied, why, "the log of routes is followed no further; the edge starts from the routes before");

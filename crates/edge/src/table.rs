@@ -74,7 +74,12 @@ impl Routes {
     pub(crate) fn new(table: Option<Table>) -> Self {
         let view = View::default().next(table.unwrap_or_default());
         let changed = watch::Sender::new(view.table.generation().0);
-        Self { now: ArcSwap::from_pointee(view), unwritten: Mutex::new(Unwritten::Changes(Vec::new())), changed, gates_changed: watch::Sender::new(0) }
+        Self {
+            now: ArcSwap::from_pointee(view),
+            unwritten: Mutex::new(Unwritten::Changes(Vec::new())),
+            changed,
+            gates_changed: watch::Sender::new(0),
+        }
     }
 
     /// Tells of every new generation.

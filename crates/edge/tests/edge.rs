@@ -15,7 +15,9 @@ use axum::{Json, Router};
 use identity::{Ca, Role, tls};
 use jiff::Timestamp;
 use model::{CellName, Epoch, GateName, Generation, PlatformName, TenantName};
-use routes::{CellEndpoint, CellKey, EdgeApplied, Feed, GateEndpoint, HostPattern, KeyId, Record, Redirect, RedirectStatus, RouteState, Table, TenantHeader};
+use routes::{
+    CellEndpoint, CellKey, EdgeApplied, Feed, GateEndpoint, HostPattern, KeyId, Record, Redirect, RedirectStatus, RouteState, Table, TenantHeader,
+};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -101,8 +103,13 @@ impl World {
             ca.ensure(&folder.path().join(at), &role, None, Timestamp::now()).unwrap();
         }
         let (feed, _) = Feed::new("i", Generation(1), [], [], 100);
-        let control =
-            Arc::new(Control { feed: Mutex::new(feed), changed: watch::Sender::new(()), applied: Mutex::default(), next_line: Mutex::default(), cells: Mutex::default() });
+        let control = Arc::new(Control {
+            feed: Mutex::new(feed),
+            changed: watch::Sender::new(()),
+            applied: Mutex::default(),
+            next_line: Mutex::default(),
+            cells: Mutex::default(),
+        });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let control_address = listener.local_addr().unwrap();
         let router = Router::new().route("/v1/routes", get(follow)).route("/v1/edges/{name}/applied", post(applied)).with_state(control.clone());
@@ -471,7 +478,10 @@ async fn an_alias_leads_to_its_domain_with_path_and_port() {
     let running = world.start("e1");
     let mut alias = record("www.shop.example", "a", 1, RouteState::Open);
     alias.redirect = Some(Redirect { to: "shop.example".parse().unwrap(), status: RedirectStatus::Moved });
-    world.control.publish(&[cell("a", 1, &[address])], vec![record("shop.example", "a", 1, RouteState::Open), alias, record("*.shop.example", "a", 1, RouteState::Open)]);
+    world.control.publish(
+        &[cell("a", 1, &[address])],
+        vec![record("shop.example", "a", 1, RouteState::Open), alias, record("*.shop.example", "a", 1, RouteState::Open)],
+    );
     world.get_until("shop.example", 200).await;
     let (status, text) = world.visitor().await.get("www.shop.example:8080", "/a/b?c=d").await.unwrap();
     assert!(status == 301 && text.contains("\r\nLocation: http://shop.example:8080/a/b?c=d\r\n"), "{text}");

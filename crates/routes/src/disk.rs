@@ -67,7 +67,10 @@ pub fn base(table: &Table) -> Result<impl Iterator<Item = Vec<u8>>, serde_json::
 }
 
 /// Number of the route, the route where it is new, kind, host, target.
-#[expect(clippy::cast_possible_truncation, reason = "domains have at most 253 octets, headers and classes far less than 65,536, and a table less than four billion hosts")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "domains have at most 253 octets, headers and classes far less than 65,536, and a table less than four billion hosts"
+)]
 fn write_item(piece: &mut Vec<u8>, item: &Item<'_>, numbers: &mut HashMap<usize, u32>) {
     let next = numbers.len() as u32;
     let number = *numbers.entry(item.route.place()).or_insert(next);

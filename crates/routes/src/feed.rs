@@ -303,4 +303,3 @@ fn is_good(record: &Record, known: impl Fn(&CellName) -> bool, refused: &mut Vec
     refused.push(Refused { host: record.host.clone(), tenant: record.tenant.clone(), reason });
     false
 }
-

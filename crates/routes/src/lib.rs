@@ -25,8 +25,8 @@ mod table;
 mod tree;
 mod view;
 
-pub use delta::{ApplyError, Change, Delta};
 pub use canary::{Canary, Verdict};
+pub use delta::{ApplyError, Change, Delta};
 pub use feed::{Begin, Catchup, Feed, Line, Published, Sent};
 pub use gate_state::{GateInstance, GateKey, GateProbe, GateService, GateState, GateStateError, GateTenant, GateTenantState};
 pub use hash::TableHash;

@@ -181,7 +181,8 @@ fn a_feed_that_lost_its_number_goes_above_its_readers() {
 
 #[test]
 fn a_bad_record_is_never_published_and_the_last_good_one_stays() {
-    let (mut feed, refused) = Feed::new("i", Generation(1), [cell("a", 1)], [record("a.example", "a", "a", 1), record("x.example", "x", "nowhere", 1)], 9);
+    let (mut feed, refused) =
+        Feed::new("i", Generation(1), [cell("a", 1)], [record("a.example", "a", "a", 1), record("x.example", "x", "nowhere", 1)], 9);
     assert!(refused.len() == 1 && feed.table().len() == 1, "{refused:?}");
     let mut bad = record("a.example", "a", "a", 2);
     bad.redirect = Some(Redirect { to: DomainName::new("a.example").unwrap(), status: RedirectStatus::Moved });

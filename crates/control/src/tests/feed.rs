@@ -160,7 +160,8 @@ async fn single_changes_cost_no_whole_table() {
     assert!(feed.change(Vec::new()).is_none(), "nothing stands yet");
     publish(&feed, vec![record("a.example", 1)]);
     let bad = routes::Record { cell: name("nowhere"), ..record("b.example", 1) };
-    let (generation, refused) = feed.change(vec![routes::Change::SetRecord(bad), routes::Change::RemoveRecord(HostPattern::new("a.example").unwrap())]).unwrap();
+    let (generation, refused) =
+        feed.change(vec![routes::Change::SetRecord(bad), routes::Change::RemoveRecord(HostPattern::new("a.example").unwrap())]).unwrap();
     assert_eq!((generation, refused.len()), (Generation(1001), 1));
     assert!(feed.snapshot().unwrap().records.is_empty());
 }

@@ -39,7 +39,8 @@ impl Random {
             status: [RedirectStatus::Moved, RedirectStatus::Found, RedirectStatus::Temporary, RedirectStatus::Permanent][self.below(4) as usize],
         });
         let class = [None, Some("gold"), Some("größer")][self.below(3) as usize].map(str::to_owned);
-        let base = record(&format!("{star}h{host}.example"), &format!("t{}", host / 5), ["a", "b", "gone"][self.below(3) as usize], 1 + self.below(9));
+        let base =
+            record(&format!("{star}h{host}.example"), &format!("t{}", host / 5), ["a", "b", "gone"][self.below(3) as usize], 1 + self.below(9));
         Record { state, redirect, class, ..base }
     }
 }
@@ -66,11 +67,12 @@ impl Naive {
         let record = find(host).or_else(|| find(&format!("*.{}", host.split_once('.')?.1)))?;
         let endpoint = self.cells.get(record.cell.as_str())?;
         let redirect = record.redirect.as_ref().map(|redirect| (redirect.to.to_string(), redirect.status.code()));
-        if record.host == HostPattern::Exact(record.redirect.as_ref().map_or(record.host.domain().clone(), |redirect| redirect.to.clone())) && redirect.is_some() {
+        if record.host == HostPattern::Exact(record.redirect.as_ref().map_or(record.host.domain().clone(), |redirect| redirect.to.clone()))
+            && redirect.is_some()
+        {
             return None;
         }
-        let header =
-            TenantHeader { tenant: record.tenant.clone(), cell: record.cell.clone(), epoch: record.epoch, key_id: endpoint.key_id.clone() };
+        let header = TenantHeader { tenant: record.tenant.clone(), cell: record.cell.clone(), epoch: record.epoch, key_id: endpoint.key_id.clone() };
         Some((format!("{} {:?} {:?}", header.sign(&endpoint.key), record.state, record.class.as_deref()), redirect))
     }
 
@@ -201,7 +203,11 @@ fn a_damaged_log_is_followed_up_to_the_damage() {
         let mut bad = log.clone();
         let at = random.below(log.len() as u64) as usize;
         let cut = random.below(2) == 0;
-        if cut { bad.truncate(at) } else { bad[at] ^= 1 << random.below(8) }
+        if cut {
+            bad.truncate(at)
+        } else {
+            bad[at] ^= 1 << random.below(8)
+        }
         let whole = ends.iter().rposition(|&end| end <= at).unwrap();
         let mut table = start.clone();
         let replayed = disk::replay(&mut table, &bad);

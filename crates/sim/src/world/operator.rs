@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use engine::fake::Behaviour;
-use model::v1alpha1::{Blueprint, BlueprintSpec, Cell, CellSpec, HostRules, Machine, MachineSpec, Platform, PlatformSpec, Scheduling, Tenant, TenantSpec, TenantState};
+use model::v1alpha1::{
+    Blueprint, BlueprintSpec, Cell, CellSpec, HostRules, Machine, MachineSpec, Platform, PlatformSpec, Scheduling, Tenant, TenantSpec, TenantState,
+};
 use model::{CellName, DocumentName, DomainName, Resource, Span, TenantName, Typed};
 use serde_json::json;
 use store::{Compare, Key, Store as _, StoreError, Write};
