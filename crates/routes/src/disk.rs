@@ -12,7 +12,8 @@ use model::Generation;
 use serde::{Deserialize, Serialize};
 
 use crate::table::CellEntry;
-use crate::tree::{self, Item, Row, Tree};
+use crate::tree::{self, Item, Row, Source, Tree};
+use crate::view::HostRef;
 use crate::{ApplyError, CellEndpoint, Delta, DiskError, Route, Table, TableHash, hash};
 
 const FORMAT: u32 = 2;
@@ -50,7 +51,7 @@ pub fn base(table: &Table) -> Result<impl Iterator<Item = Vec<u8>>, serde_json::
     let mut checksum = blake3::Hasher::new();
     checksum.update(&first);
     let mut items = table.items();
-    let mut numbers = HashMap::new();
+    let mut numbers = HashMap::with_capacity(table.len());
     let mut sealed = false;
     let rest = std::iter::from_fn(move || {
         let mut piece = Vec::new();
@@ -76,10 +77,10 @@ fn write_item(piece: &mut Vec<u8>, item: &Item<'_>, numbers: &mut HashMap<usize,
     let number = *numbers.entry(item.route.place()).or_insert(next);
     piece.extend_from_slice(&number.to_le_bytes());
     if number == next {
-        let (text, header, flags) = item.route.stored();
+        let (text, header, rest) = item.route.stored();
         piece.extend_from_slice(&header.to_le_bytes());
         piece.extend_from_slice(&(text.len() as u16).to_le_bytes());
-        piece.push(flags);
+        piece.extend_from_slice(&rest);
         piece.extend_from_slice(text.as_bytes());
     }
     piece.extend_from_slice(&[item.kind(), item.domain.len() as u8, item.to.len() as u8]);
@@ -101,44 +102,44 @@ pub fn load(file: &[u8]) -> Result<Table, DiskError> {
     if blake3::hash(&file[..end]).as_bytes() != &file[end..] {
         return Err(DiskError::Checksum);
     }
-    let (rows, text) = read_rows(&file[line + 1..end], head.hosts).ok_or(DiskError::Rows)?;
+    let body = &file[line + 1..end];
+    let (rows, routes) = read_rows(body, head.hosts).ok_or(DiskError::Rows)?;
     let entry = |endpoint: CellEndpoint| (endpoint.cell.clone(), CellEntry { hash: hash::endpoint(&endpoint), endpoint: Arc::new(endpoint) });
     let cells: BTreeMap<_, _> = head.cells.into_iter().map(entry).collect();
-    Ok(Table::stored(&head.incarnation, head.generation, head.hash, cells, Tree::build(&rows, &text)))
+    let tree = Tree::build(&rows, Source { octets: body, routes: &routes });
+    Ok(Table::stored(&head.incarnation, head.generation, head.hash, cells, tree))
 }
 
-fn read_rows(body: &[u8], hosts: usize) -> Option<(Vec<Row>, String)> {
+fn read_rows(body: &[u8], hosts: usize) -> Option<(Vec<Row>, Vec<Route>)> {
     let mut reader = Reader(body);
-    let mut routes: Vec<Route> = Vec::new();
-    // Each host takes at least nine octets, so a wrong count does not take memory.
-    let mut rows = Vec::with_capacity(hosts.min(body.len() / 9));
-    let mut text = String::with_capacity(body.len().min(rows.capacity() * 24));
+    // Each host takes at least eight octets, so a wrong count does not take memory.
+    let most = hosts.min(body.len() / 8);
+    let (mut rows, mut routes) = (Vec::with_capacity(most), Vec::<Route>::with_capacity(most));
     for _ in 0..hosts {
-        let number = reader.number::<4>()? as usize;
-        if number == routes.len() {
+        let number = reader.number::<4>()?;
+        if number as usize == routes.len() {
             let (header, length) = (reader.number::<2>()?, reader.number::<2>()? as usize);
-            let flags = reader.take(1)?[0];
-            routes.push(Route::from_stored(reader.text(length)?, u16::try_from(header).ok()?, flags)?);
+            let rest = <[u8; 3]>::try_from(reader.take(3)?).ok()?;
+            routes.push(Route::from_stored(reader.text(length)?, u16::try_from(header).ok()?, rest)?);
         }
-        let route = routes.get(number)?.clone();
+        routes.get(number as usize)?;
         let &[kind, host, to] = reader.take(3)? else { return None };
-        let start = text.len();
-        text.push_str(reader.text(usize::from(host))?);
-        text.push_str(reader.text(usize::from(to))?);
+        let start = body.len() - reader.0.len();
+        let domain = reader.text(usize::from(host))?;
+        reader.text(usize::from(to))?;
         if host == 0 || !tree::is_kind(kind, to > 0) {
             return None;
         }
-        let mut row = Row { hash: 0, route, start, host, to, kind };
-        row.hash = tree::hash(row.item(&text).host());
-        rows.push(row);
+        rows.push(Row { hash: tree::hash(HostRef { wildcard: tree::is_wildcard(kind), domain }), start, route: number, host, to, kind });
     }
     if !reader.0.is_empty() {
         return None;
     }
     // They were written in this order, unless the release that wrote them hashes otherwise.
     rows.sort_by_key(|row| row.hash);
-    let twice = rows.windows(2).any(|two| two[0].hash == two[1].hash && two[0].item(&text).host() == two[1].item(&text).host());
-    (!twice).then_some((rows, text))
+    let source = Source { octets: body, routes: &routes };
+    let twice = rows.windows(2).any(|two| two[0].hash == two[1].hash && two[0].item(source).host() == two[1].item(source).host());
+    (!twice).then_some((rows, routes))
 }
 
 struct Reader<'a>(&'a [u8]);

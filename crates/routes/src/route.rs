@@ -12,6 +12,8 @@ use crate::{CellEndpoint, RecordRef, RouteState, TenantHeader};
 const TENANT: &str = "v1;t=";
 const CELL: &str = ";c=";
 const EPOCH: &str = ";e=";
+/// Octets of the MAC with the word before it.
+const MAC: usize = 3 + 43;
 /// Bit of the flags: the header carries a MAC.
 const SIGNED: u8 = 0x80;
 
@@ -46,24 +48,25 @@ impl Route {
     }
 
     /// Reads what [`Route::stored`] gave; `None` where it is none of that.
-    pub(crate) fn from_stored(text: &str, header: u16, flags: u8) -> Option<Self> {
+    pub(crate) fn from_stored(text: &str, header: u16, [tenant, cell, flags]: [u8; 3]) -> Option<Self> {
         let head = text.get(..usize::from(header))?;
-        let (tenant, rest) = head.strip_prefix(TENANT)?.split_once(CELL)?;
-        let (cell, rest) = rest.split_once(EPOCH)?;
-        let (epoch, rest) = rest.split_once(';').map_or((rest, None), |(epoch, rest)| (epoch, Some(rest)));
+        let after = |begin: &str, label: u8, end: usize| {
+            let from = end + begin.len();
+            let to = from + usize::from(label);
+            (head.get(end..from)? == begin && head.is_char_boundary(to) && (1..=63).contains(&label)).then_some(to)
+        };
+        let at = after(CELL, cell, after(TENANT, tenant, 0)?)?;
+        let (epoch, rest) = head.get(at..)?.strip_prefix(EPOCH)?.split_at_checked(head.get(at + EPOCH.len()..)?.find(';').unwrap_or(head.len() - at - EPOCH.len()))?;
         epoch.parse::<u64>().ok()?;
         let signed = flags & SIGNED != 0;
-        if signed != rest.is_some_and(|rest| rest.starts_with("k=") && rest.contains(";m=")) || (!signed && rest.is_some()) {
-            return None;
-        }
+        let is_signed = rest.starts_with(";k=") && rest.len() > MAC && rest.get(rest.len() - MAC..)?.starts_with(";m=");
         state_of(flags & !SIGNED)?;
-        let label = |text: &str| u8::try_from(text.len()).ok().filter(|&length| (1..=63).contains(&length));
-        Some(Self { text: text.into(), header, tenant: label(tenant)?, cell: label(cell)?, flags })
+        (signed == is_signed && (signed || rest.is_empty())).then(|| Self { text: text.into(), header, tenant, cell, flags })
     }
 
-    /// Text, length of the header, flags: as a snapshot keeps them.
-    pub(crate) fn stored(&self) -> (&str, u16, u8) {
-        (&self.text, self.header, self.flags)
+    /// Text, length of the header; lengths of tenant and cell, flags: as a snapshot keeps them.
+    pub(crate) fn stored(&self) -> (&str, u16, [u8; 3]) {
+        (&self.text, self.header, [self.tenant, self.cell, self.flags])
     }
 
     /// The tenant.

@@ -81,7 +81,9 @@ impl Table {
     /// From what was stored: a tree that was built before, and its hash.
     pub(crate) fn stored(incarnation: &str, generation: Generation, hash: TableHash, cells: BTreeMap<CellName, CellEntry>, tree: Tree) -> Self {
         let mut table = Self { incarnation: incarnation.into(), generation, hash, cells: Arc::new(cells), tree, ..Self::default() };
-        table.list_refused();
+        if !table.tree.is_served() {
+            table.list_refused();
+        }
         table
     }
 

@@ -22,9 +22,13 @@ const DEEPEST: u32 = 32 / BITS;
 const WILDCARD: u8 = 1;
 /// The record is known but bad: nobody is served.
 const UNSERVED: u8 = 0x10;
+/// The route is not signed: nobody is served. Kept here as well, so that a look-up needs not read the route.
+const UNSIGNED: u8 = 0x20;
 
-/// Octets of what a leaf says of one host, beside its hash: where its text begins, length of the domain, length of the target, kind.
-const META: usize = 7;
+/// Octets of a leaf's index for each host: lower half of the hash, and where the host is.
+const INDEX: usize = 8;
+/// Octets before a host's texts: length of the domain, length of the target, kind.
+const HEAD: usize = 3;
 
 /// All hosts.
 #[derive(Debug, Clone, Default)]
@@ -40,7 +44,7 @@ enum Node {
     Leaf(Leaf),
 }
 
-/// Hosts in the order of the lower half of their hashes: all hashes, then what is said of each, then texts.
+/// Hosts in the order of the lower half of their hashes: an index, then each host in one piece, so that a look-up reads a line of the index and one of a host.
 #[derive(Debug, Clone, Default)]
 struct Leaf {
     octets: Arc<[u8]>,
@@ -62,21 +66,37 @@ pub(crate) struct Item<'a> {
     kind: u8,
 }
 
-/// What a bulk build begins with; texts lie in one string.
+/// What a bulk build begins with: texts and routes lie elsewhere, so that a million of these are quickly sorted.
 #[derive(Debug)]
 pub(crate) struct Row {
     pub hash: u64,
-    pub route: Route,
+    /// Where the domain begins; the target follows it.
     pub start: usize,
+    /// Number of its route.
+    pub route: u32,
     pub host: u8,
     pub to: u8,
     pub kind: u8,
 }
 
+/// Where rows point to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Source<'a> {
+    pub octets: &'a [u8],
+    pub routes: &'a [Route],
+}
+
 impl Row {
-    pub(crate) fn item<'a>(&'a self, text: &'a str) -> Item<'a> {
+    pub(crate) fn item<'a>(&self, source: Source<'a>) -> Item<'a> {
         let end = self.start + usize::from(self.host);
-        Item { route: &self.route, domain: &text[self.start..end], to: &text[end..end + usize::from(self.to)], kind: self.kind }
+        // They were texts when they were put there.
+        let text = |octets| std::str::from_utf8(octets).unwrap_or_default();
+        Item {
+            route: &source.routes[self.route as usize],
+            domain: text(&source.octets[self.start..end]),
+            to: text(&source.octets[end..end + usize::from(self.to)]),
+            kind: self.kind,
+        }
     }
 }
 
@@ -109,6 +129,10 @@ pub(crate) const fn is_kind(kind: u8, has_target: bool) -> bool {
     kind & !(WILDCARD | UNSERVED | 0x0e) == 0 && (kind >> 1 & 7 <= 4) && (kind >> 1 & 7 != 0) == has_target
 }
 
+pub(crate) const fn is_wildcard(kind: u8) -> bool {
+    kind & WILDCARD != 0
+}
+
 impl<'a> Item<'a> {
     pub(crate) const fn new(route: &'a Route, record: RecordRef<'a>, kind: u8) -> Self {
         let to = match record.redirect {
@@ -118,8 +142,9 @@ impl<'a> Item<'a> {
         Self { route, domain: record.host.domain, to, kind }
     }
 
+    /// As it is stored.
     pub(crate) const fn kind(&self) -> u8 {
-        self.kind
+        self.kind & !UNSIGNED
     }
 
     pub(crate) const fn host(&self) -> HostRef<'a> {
@@ -127,7 +152,7 @@ impl<'a> Item<'a> {
     }
 
     pub(crate) const fn is_served(&self) -> bool {
-        self.kind & UNSERVED == 0 && self.route.is_signed()
+        self.kind & (UNSERVED | UNSIGNED) == 0
     }
 
     pub(crate) fn redirect(&self) -> Option<RedirectRef<'a>> {
@@ -157,9 +182,9 @@ impl<'a> Item<'a> {
 
 impl Tree {
     /// Builds from rows in the order of their hashes, each host once.
-    pub(crate) fn build(rows: &[Row], text: &str) -> Self {
+    pub(crate) fn build(rows: &[Row], source: Source<'_>) -> Self {
         let wildcards = rows.iter().filter(|row| row.kind & WILDCARD != 0).count();
-        Self { root: build(rows, text, 0), exact: rows.len() - wildcards, wildcards }
+        Self { root: build(rows, source, 0), exact: rows.len() - wildcards, wildcards }
     }
 
     pub(crate) const fn len(&self) -> usize {
@@ -203,6 +228,19 @@ impl Tree {
         if host.wildcard { &mut self.wildcards } else { &mut self.exact }
     }
 
+    /// Whether every host is served: said without a look at any route.
+    pub(crate) fn is_served(&self) -> bool {
+        let mut waiting = vec![&self.root];
+        while let Some(node) = waiting.pop() {
+            match node {
+                Node::Branch(children) => waiting.extend(children.iter()),
+                Node::Leaf(leaf) if (0..leaf.len()).any(|at| leaf.said(at).2 & (UNSERVED | UNSIGNED) != 0) => return false,
+                Node::Leaf(_) => {}
+            }
+        }
+        true
+    }
+
     /// Everything, leaf by leaf.
     pub(crate) fn leaves(&self) -> impl Iterator<Item = impl Iterator<Item = Item<'_>>> {
         let mut waiting = vec![&self.root];
@@ -227,9 +265,9 @@ impl Tree {
     }
 }
 
-fn build(rows: &[Row], text: &str, depth: u32) -> Node {
+fn build(rows: &[Row], source: Source<'_>, depth: u32) -> Node {
     if rows.len() <= MOST || depth == DEEPEST {
-        let mut items: Vec<_> = rows.iter().map(|row| (low(row.hash), row.item(text))).collect();
+        let mut items: Vec<_> = rows.iter().map(|row| (low(row.hash), row.item(source))).collect();
         items.sort_by_key(|(hash, _)| *hash);
         return Node::Leaf(Leaf::build(&items));
     }
@@ -237,7 +275,7 @@ fn build(rows: &[Row], text: &str, depth: u32) -> Node {
     Node::Branch(Arc::new(std::array::from_fn(|child| {
         let (these, others) = rest.split_at(rest.partition_point(|row| nibble(row.hash, depth) <= child));
         rest = others;
-        build(these, text, depth + 1)
+        build(these, source, depth + 1)
     })))
 }
 
@@ -287,7 +325,9 @@ fn map_routes(node: &mut Node, new: &mut impl FnMut(&Item<'_>) -> Option<Route>)
         Node::Leaf(leaf) => {
             let routes: Vec<_> = (0..leaf.len()).map(|at| new(&leaf.item(at))).collect();
             if routes.iter().any(Option::is_some) {
-                leaf.routes = routes.into_iter().zip(leaf.routes.iter()).map(|(new, old)| new.unwrap_or_else(|| old.clone())).collect();
+                let routes: Vec<_> = routes.into_iter().zip(leaf.routes.iter()).map(|(new, old)| new.unwrap_or_else(|| old.clone())).collect();
+                let items: Vec<_> = leaf.items().into_iter().zip(&routes).map(|((hash, item), route)| (hash, Item { route, ..item })).collect();
+                *leaf = Leaf::build(&items);
             }
         }
     }
@@ -296,19 +336,22 @@ fn map_routes(node: &mut Node, new: &mut impl FnMut(&Item<'_>) -> Option<Route>)
 impl Leaf {
     /// From items in the order of their lower halves.
     fn build(items: &[(u32, Item<'_>)]) -> Self {
-        let begin = items.len() * (4 + META);
-        let text: usize = items.iter().map(|(_, item)| item.domain.len() + item.to.len()).sum();
-        let mut octets = Vec::with_capacity(begin + text);
-        octets.extend(items.iter().flat_map(|(hash, _)| hash.to_le_bytes()));
+        let begin = items.len() * INDEX;
+        let texts: usize = items.iter().map(|(_, item)| HEAD + item.domain.len() + item.to.len()).sum();
+        let mut octets = Vec::with_capacity(begin + texts);
         let mut start = begin;
-        for (_, item) in items {
-            // A domain has at most 253 octets; a leaf of the deepest level would need eight million hosts of one hash to pass four gigabytes.
+        for (hash, item) in items {
+            octets.extend_from_slice(&hash.to_le_bytes());
+            // A leaf of the deepest level would need eight million hosts of one hash to pass four gigabytes.
             #[expect(clippy::cast_possible_truncation, reason = "see above")]
-            let (at, host, to) = ((start as u32).to_le_bytes(), item.domain.len() as u8, item.to.len() as u8);
-            octets.extend_from_slice(&[at[0], at[1], at[2], at[3], host, to, item.kind]);
-            start += item.domain.len() + item.to.len();
+            octets.extend_from_slice(&(start as u32).to_le_bytes());
+            start += HEAD + item.domain.len() + item.to.len();
         }
         for (_, item) in items {
+            let unsigned = if item.route.is_signed() { 0 } else { UNSIGNED };
+            // A domain has at most 253 octets.
+            #[expect(clippy::cast_possible_truncation, reason = "see above")]
+            octets.extend_from_slice(&[item.domain.len() as u8, item.to.len() as u8, item.kind & !UNSIGNED | unsigned]);
             octets.extend_from_slice(item.domain.as_bytes());
             octets.extend_from_slice(item.to.as_bytes());
         }
@@ -319,18 +362,21 @@ impl Leaf {
         self.routes.len()
     }
 
-    fn hash(&self, at: usize) -> u32 {
-        let octets = &self.octets[4 * at..4 * at + 4];
+    fn number(&self, begin: usize) -> u32 {
+        let octets = &self.octets[begin..begin + 4];
         u32::from_le_bytes([octets[0], octets[1], octets[2], octets[3]])
+    }
+
+    fn hash(&self, at: usize) -> u32 {
+        self.number(INDEX * at)
     }
 
     /// Domain, target, kind.
     fn said(&self, at: usize) -> (&[u8], &[u8], u8) {
-        let begin = 4 * self.len() + META * at;
-        let meta = &self.octets[begin..begin + META];
-        let start = u32::from_le_bytes([meta[0], meta[1], meta[2], meta[3]]) as usize;
-        let end = start + usize::from(meta[4]);
-        (&self.octets[start..end], &self.octets[end..end + usize::from(meta[5])], meta[6])
+        let start = self.number(INDEX * at + 4) as usize;
+        let head = &self.octets[start..start + HEAD];
+        let (begin, end) = (start + HEAD, start + HEAD + usize::from(head[0]));
+        (&self.octets[begin..end], &self.octets[end..end + usize::from(head[1])], head[2])
     }
 
     fn item(&self, at: usize) -> Item<'_> {
