@@ -19,8 +19,8 @@ use crate::{ApplyError, CellEndpoint, Delta, DiskError, Route, Table, TableHash,
 const FORMAT: u32 = 2;
 const CHECKSUM: usize = 32;
 const FRAME_HEAD: usize = 4 + 16;
-/// Hosts of one piece.
-const PIECE: usize = 4096;
+/// Octets of one piece.
+const PIECE: usize = 256 * 1024;
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -50,13 +50,18 @@ pub fn base(table: &Table) -> Result<impl Iterator<Item = Vec<u8>>, serde_json::
     first.push(b'\n');
     let mut checksum = blake3::Hasher::new();
     checksum.update(&first);
-    let mut items = table.items();
+    let mut leaves = table.leaves();
     let mut numbers = HashMap::with_capacity(table.len());
     let mut sealed = false;
     let rest = std::iter::from_fn(move || {
         let mut piece = Vec::new();
-        for item in items.by_ref().take(PIECE) {
-            write_item(&mut piece, &item, &mut numbers);
+        while piece.len() < PIECE
+            && let Some(leaf) = leaves.next()
+        {
+            // In the order of whole hashes, which is how they are needed when they are read.
+            let mut items: Vec<_> = leaf.collect();
+            items.sort_by_cached_key(|item| tree::hash(item.host()));
+            items.iter().for_each(|item| write_item(&mut piece, item, &mut numbers));
         }
         if piece.is_empty() {
             return (!std::mem::replace(&mut sealed, true)).then(|| checksum.finalize().as_bytes().to_vec());
@@ -99,11 +104,17 @@ pub fn load(file: &[u8]) -> Result<Table, DiskError> {
         return Err(DiskError::Newer(head.format));
     }
     let end = file.len().checked_sub(CHECKSUM).filter(|&end| end > line).ok_or(DiskError::Checksum)?;
-    if blake3::hash(&file[..end]).as_bytes() != &file[end..] {
+    let body = &file[line + 1..end];
+    // What is read of a wrong file is thrown away; it does no harm to have read it.
+    let (whole, rows) = std::thread::scope(|threads| {
+        let whole = threads.spawn(|| blake3::hash(&file[..end]).as_bytes() == &file[end..]);
+        let rows = read_rows(body, head.hosts);
+        (whole.join().unwrap_or(false), rows)
+    });
+    if !whole {
         return Err(DiskError::Checksum);
     }
-    let body = &file[line + 1..end];
-    let (rows, routes) = read_rows(body, head.hosts).ok_or(DiskError::Rows)?;
+    let (rows, routes) = rows.ok_or(DiskError::Rows)?;
     let entry = |endpoint: CellEndpoint| (endpoint.cell.clone(), CellEntry { hash: hash::endpoint(&endpoint), endpoint: Arc::new(endpoint) });
     let cells: BTreeMap<_, _> = head.cells.into_iter().map(entry).collect();
     let tree = Tree::build(&rows, Source { octets: body, routes: &routes });

@@ -56,7 +56,10 @@ impl Route {
             (head.get(end..from)? == begin && head.is_char_boundary(to) && (1..=63).contains(&label)).then_some(to)
         };
         let at = after(CELL, cell, after(TENANT, tenant, 0)?)?;
-        let (epoch, rest) = head.get(at..)?.strip_prefix(EPOCH)?.split_at_checked(head.get(at + EPOCH.len()..)?.find(';').unwrap_or(head.len() - at - EPOCH.len()))?;
+        let (epoch, rest) = head
+            .get(at..)?
+            .strip_prefix(EPOCH)?
+            .split_at_checked(head.get(at + EPOCH.len()..)?.find(';').unwrap_or(head.len() - at - EPOCH.len()))?;
         epoch.parse::<u64>().ok()?;
         let signed = flags & SIGNED != 0;
         let is_signed = rest.starts_with(";k=") && rest.len() > MAC && rest.get(rest.len() - MAC..)?.starts_with(";m=");

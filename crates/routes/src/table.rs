@@ -151,6 +151,10 @@ impl Table {
         self.tree.items().map(|item| item.record())
     }
 
+    pub(crate) fn leaves(&self) -> impl Iterator<Item = impl Iterator<Item = Item<'_>>> {
+        self.tree.leaves()
+    }
+
     pub(crate) fn items(&self) -> impl Iterator<Item = Item<'_>> {
         self.tree.items()
     }

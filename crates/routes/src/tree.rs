@@ -16,6 +16,8 @@ const FAN: usize = 8;
 const BITS: u32 = 3;
 /// Most hosts of a leaf above the deepest level; a leaf that grows beyond becomes eight.
 const MOST: usize = 128;
+/// A table of more hosts is built by two threads.
+const LARGE: usize = 500_000;
 /// The upper half of a hash steers, the lower half sorts a leaf.
 const DEEPEST: u32 = 32 / BITS;
 
@@ -272,11 +274,26 @@ fn build(rows: &[Row], source: Source<'_>, depth: u32) -> Node {
         return Node::Leaf(Leaf::build(&items));
     }
     let mut rest = rows;
-    Node::Branch(Arc::new(std::array::from_fn(|child| {
+    let children: [&[Row]; FAN] = std::array::from_fn(|child| {
         let (these, others) = rest.split_at(rest.partition_point(|row| nibble(row.hash, depth) <= child));
         rest = others;
-        build(these, source, depth + 1)
-    })))
+        these
+    });
+    let part = |rows: &[Row]| build(rows, source, depth + 1);
+    if rows.len() < LARGE {
+        return Node::Branch(Arc::new(children.map(part)));
+    }
+    // An edge that starts waits for this, and has nothing else to do.
+    let (first, second) = children.split_at(FAN / 2);
+    let nodes = std::thread::scope(|threads| {
+        let second = threads.spawn(|| second.iter().map(|rows| part(rows)).collect::<Vec<_>>());
+        let mut nodes: Vec<_> = first.iter().map(|rows| part(rows)).collect();
+        // A panic of that thread is one of this.
+        nodes.extend(second.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        nodes
+    });
+    let mut nodes = nodes.into_iter();
+    Node::Branch(Arc::new(std::array::from_fn(|_| nodes.next().unwrap_or_default())))
 }
 
 /// Whether it replaced one.
