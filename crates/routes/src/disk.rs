@@ -82,10 +82,8 @@ fn write_item(piece: &mut Vec<u8>, item: &Item<'_>, numbers: &mut HashMap<usize,
     let number = *numbers.entry(item.route.place()).or_insert(next);
     piece.extend_from_slice(&number.to_le_bytes());
     if number == next {
-        let (text, header, rest) = item.route.stored();
-        piece.extend_from_slice(&header.to_le_bytes());
+        let text = item.route.stored();
         piece.extend_from_slice(&(text.len() as u16).to_le_bytes());
-        piece.extend_from_slice(&rest);
         piece.extend_from_slice(text.as_bytes());
     }
     piece.extend_from_slice(&[item.kind(), item.domain.len() as u8, item.to.len() as u8]);
@@ -129,9 +127,8 @@ fn read_rows(body: &[u8], hosts: usize) -> Option<(Vec<Row>, Vec<Route>)> {
     for _ in 0..hosts {
         let number = reader.number::<4>()?;
         if number as usize == routes.len() {
-            let (header, length) = (reader.number::<2>()?, reader.number::<2>()? as usize);
-            let rest = <[u8; 3]>::try_from(reader.take(3)?).ok()?;
-            routes.push(Route::from_stored(reader.text(length)?, u16::try_from(header).ok()?, rest)?);
+            let length = reader.number::<2>()? as usize;
+            routes.push(Route::from_stored(reader.text(length)?)?);
         }
         routes.get(number as usize)?;
         let &[kind, host, to] = reader.take(3)? else { return None };

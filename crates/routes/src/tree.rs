@@ -2,7 +2,7 @@
 //!
 //! A change copies the branches on the way to one leaf and that leaf, never more, so a version costs nothing to keep: readers, the feed, the disk and the audit
 //! each look at one of their own. A leaf is two pieces of memory, one page mostly: what is compared, and what it leads to. What a look-up costs is memory that is
-//! in no cache: about four lines of two pages. The hash only steers, equality is by name; it is fixed, of good quality and nowhere stored: names that collide
+//! in no cache: about two lines of one page, and for a wildcard's host as much again. The hash only steers, equality is by name; it is fixed, of good quality and nowhere stored: names that collide
 //! on purpose make the tree deeper by a level or two, no more.
 
 use std::hash::{DefaultHasher, Hasher as _};
@@ -27,10 +27,10 @@ const UNSERVED: u8 = 0x10;
 /// The route is not signed: nobody is served. Kept here as well, so that a look-up needs not read the route.
 const UNSIGNED: u8 = 0x20;
 
-/// Octets of a leaf's index for each host: lower half of the hash, and where the host is.
-const INDEX: usize = 8;
-/// Octets before a host's texts: length of the domain, length of the target, kind.
-const HEAD: usize = 3;
+/// Octets of a leaf's slot for each host: lower half of the hash, length of the domain, length of the target, kind, the domain.
+const SLOT: usize = 7 + SHORT;
+/// Longest domain that stands in its slot; longer ones, and those with a target, stand behind all slots, and the slot says where.
+const SHORT: usize = 29;
 
 /// All hosts.
 #[derive(Debug, Clone, Default)]
@@ -46,7 +46,7 @@ enum Node {
     Leaf(Leaf),
 }
 
-/// Hosts in the order of the lower half of their hashes: an index, then each host in one piece, so that a look-up reads a line of the index and one of a host.
+/// Hosts in the order of the lower half of their hashes, in slots of one size: where a host stands is guessed, and its name stands right there.
 #[derive(Debug, Clone, Default)]
 struct Leaf {
     octets: Arc<[u8]>,
@@ -314,6 +314,10 @@ fn put(node: &mut Node, depth: u32, hash: u64, item: Item<'_>) -> bool {
     }
 }
 
+fn number(octets: &[u8]) -> u32 {
+    u32::from_le_bytes([octets[0], octets[1], octets[2], octets[3]])
+}
+
 /// A leaf that grew too large becomes a branch of small ones.
 fn split(items: &[(u32, Item<'_>)], depth: u32) -> Node {
     let mut children: [Vec<(u32, Item<'_>)>; FAN] = std::array::from_fn(|_| Vec::new());
@@ -353,24 +357,27 @@ fn map_routes(node: &mut Node, new: &mut impl FnMut(&Item<'_>) -> Option<Route>)
 impl Leaf {
     /// From items in the order of their lower halves.
     fn build(items: &[(u32, Item<'_>)]) -> Self {
-        let begin = items.len() * INDEX;
-        let texts: usize = items.iter().map(|(_, item)| HEAD + item.domain.len() + item.to.len()).sum();
-        let mut octets = Vec::with_capacity(begin + texts);
-        let mut start = begin;
-        for (hash, item) in items {
-            octets.extend_from_slice(&hash.to_le_bytes());
-            // A leaf of the deepest level would need eight million hosts of one hash to pass four gigabytes.
-            #[expect(clippy::cast_possible_truncation, reason = "see above")]
-            octets.extend_from_slice(&(start as u32).to_le_bytes());
-            start += HEAD + item.domain.len() + item.to.len();
-        }
-        for (_, item) in items {
+        let is_short = |item: &Item<'_>| item.to.is_empty() && item.domain.len() <= SHORT;
+        let behind: usize = items.iter().filter(|(_, item)| !is_short(item)).map(|(_, item)| item.domain.len() + item.to.len()).sum();
+        let mut octets = vec![0; items.len() * SLOT];
+        octets.reserve_exact(behind);
+        for (at, (hash, item)) in items.iter().enumerate() {
             let unsigned = if item.route.is_signed() { 0 } else { UNSIGNED };
-            // A domain has at most 253 octets.
+            let begin = if is_short(item) { None } else { Some(octets.len()) };
+            if begin.is_some() {
+                octets.extend_from_slice(item.domain.as_bytes());
+                octets.extend_from_slice(item.to.as_bytes());
+            }
+            let slot = &mut octets[at * SLOT..(at + 1) * SLOT];
+            slot[..4].copy_from_slice(&hash.to_le_bytes());
+            // A domain has at most 253 octets; a leaf of the deepest level would need eight million hosts of one hash to pass four gigabytes.
             #[expect(clippy::cast_possible_truncation, reason = "see above")]
-            octets.extend_from_slice(&[item.domain.len() as u8, item.to.len() as u8, item.kind & !UNSIGNED | unsigned]);
-            octets.extend_from_slice(item.domain.as_bytes());
-            octets.extend_from_slice(item.to.as_bytes());
+            match begin {
+                None => slot[7..7 + item.domain.len()].copy_from_slice(item.domain.as_bytes()),
+                Some(begin) => slot[7..11].copy_from_slice(&(begin as u32).to_le_bytes()),
+            }
+            #[expect(clippy::cast_possible_truncation, reason = "a domain has at most 253 octets")]
+            slot[4..7].copy_from_slice(&[item.domain.len() as u8, item.to.len() as u8, item.kind & !UNSIGNED | unsigned]);
         }
         Self { octets: octets.into(), routes: items.iter().map(|(_, item)| item.route.clone()).collect() }
     }
@@ -379,21 +386,23 @@ impl Leaf {
         self.routes.len()
     }
 
-    fn number(&self, begin: usize) -> u32 {
-        let octets = &self.octets[begin..begin + 4];
-        u32::from_le_bytes([octets[0], octets[1], octets[2], octets[3]])
+    fn slot(&self, at: usize) -> &[u8] {
+        &self.octets[at * SLOT..(at + 1) * SLOT]
     }
 
     fn hash(&self, at: usize) -> u32 {
-        self.number(INDEX * at)
+        number(self.slot(at))
     }
 
     /// Domain, target, kind.
     fn said(&self, at: usize) -> (&[u8], &[u8], u8) {
-        let start = self.number(INDEX * at + 4) as usize;
-        let head = &self.octets[start..start + HEAD];
-        let (begin, end) = (start + HEAD, start + HEAD + usize::from(head[0]));
-        (&self.octets[begin..end], &self.octets[end..end + usize::from(head[1])], head[2])
+        let slot = self.slot(at);
+        let (host, to, kind) = (usize::from(slot[4]), usize::from(slot[5]), slot[6]);
+        if to == 0 && host <= SHORT {
+            return (&slot[7..7 + host], &[], kind);
+        }
+        let begin = number(&slot[7..]) as usize;
+        (&self.octets[begin..begin + host], &self.octets[begin + host..begin + host + to], kind)
     }
 
     fn item(&self, at: usize) -> Item<'_> {
