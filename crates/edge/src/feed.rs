@@ -1,26 +1,17 @@
 //! The routes' way in: one long answer from control, line by line; again and again, from wherever the table stands.
 
+use std::convert::Infallible;
 use std::fmt::Write as _;
-use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use bytes::{Buf as _, Bytes, BytesMut};
-use http::{Request, StatusCode};
-use http_body_util::BodyExt as _;
-use identity::{HttpsClient, RequestError, Role};
 use routes::{ApplyError, Assembly, Begin, Line, Refused, Table};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::follow::{Attempts, Broken, Source, escape};
 use crate::table::Routes;
 
-/// A feed that says nothing for so long is given up; control says that it is alive every few seconds.
-const SILENCE: Duration = Duration::from_secs(30);
-/// First and longest pause between attempts.
-const FIRST_PAUSE: Duration = Duration::from_millis(200);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// Longest line: a whole table of a control that knows no parts.
 const LONGEST_LINE: usize = 1024 * 1024 * 1024;
 /// How long a refusal is kept back until control knows of it.
@@ -95,17 +86,9 @@ impl Feed {
 #[derive(Debug, thiserror::Error)]
 enum Ended {
     #[error(transparent)]
-    Request(#[from] RequestError),
-    #[error("control answered {0}")]
-    Status(StatusCode),
-    #[error("control closed the feed")]
-    Closed,
-    #[error("control said nothing for {} s", SILENCE.as_secs())]
-    Silent,
+    Broken(#[from] Broken),
     #[error("a line of the feed does not parse: {0}")]
     Line(#[from] serde_json::Error),
-    #[error("a line of the feed is too long")]
-    LongLine,
     #[error("the table does not fit the feed: {0}")]
     Apply(#[from] ApplyError),
     #[error("control and this edge have different tables of generation {0}")]
@@ -119,101 +102,66 @@ enum Ended {
 impl Ended {
     /// Whether it was what control sent that could not be taken, not that nothing came.
     const fn is_refusal(&self) -> bool {
-        matches!(self, Self::Line(_) | Self::LongLine | Self::Apply(_) | Self::Parts)
+        matches!(self, Self::Line(_) | Self::Broken(Broken::LongLine) | Self::Apply(_) | Self::Parts)
     }
-}
-
-/// Where an edge gets its routes.
-pub(crate) struct Source {
-    /// Whose feed it is.
-    pub client: HttpsClient,
-    /// Where it is.
-    pub control: SocketAddr,
-    /// The edge's own name.
-    pub name: String,
 }
 
 /// Follows control's feed until the stop.
 pub(crate) async fn follow(routes: Arc<Routes>, source: Source, feed: Arc<Feed>, stop: CancellationToken) {
-    let mut pause = FIRST_PAUSE;
+    let mut attempts = Attempts::new();
     let mut whole = false;
-    let mut said = String::new();
     loop {
         let session = async {
             tokio::select! {
                 ended = session(&routes, &source, &feed, whole) => ended,
-                () = feed.spoilt.notified() => Err(Ended::Spoilt),
+                () = feed.spoilt.notified() => Ended::Spoilt,
             }
         };
-        let Some(Err(ended)) = stop.run_until_cancelled(session).await else { return };
+        let Some(ended) = stop.run_until_cancelled(session).await else { return };
         // A sender whose numbers are lower must hear ours, and goes above them.
         whole = match &ended {
             Ended::Apply(ApplyError::Older { .. }) => false,
             Ended::Drift(_) | Ended::Spoilt => true,
             other => other.is_refusal(),
         };
-        let halted = matches!(ended, Ended::Apply(ApplyError::Backwards { .. }));
-        if feed.standing().problem.is_none() {
-            pause = FIRST_PAUSE;
-        }
         let problem = ended.to_string();
-        feed.note(|standing| {
-            standing.problem = Some(problem.clone());
-            standing.halted = ended.is_refusal().then(|| problem.clone());
-        });
-        // The same problem again is no news.
-        if problem != said {
-            tracing::warn!(problem, halted, "the route feed ended; the edge serves on from the routes it has");
-            said = problem;
+        if attempts.ended(&problem) {
+            tracing::warn!(problem, "the route feed ended; the edge serves on from the routes it has");
         }
-        let wait = pause.mul_f64(0.75 + f64::from(jitter()) / 512.0);
-        if stop.run_until_cancelled(tokio::time::sleep(wait)).await.is_none() {
+        feed.note(|standing| {
+            standing.halted = ended.is_refusal().then(|| problem.clone());
+            standing.problem = Some(problem);
+        });
+        if attempts.next(&stop).await.is_none() {
             return;
         }
-        pause = if halted { LONGEST_PAUSE } else { (pause * 2).min(LONGEST_PAUSE) };
     }
 }
 
-/// One feed to its end, which is always an error.
-async fn session(routes: &Arc<Routes>, source: &Source, feed: &Feed, whole: bool) -> Result<(), Ended> {
+/// One feed to its end. Control hears of a refusal before the connection ends.
+async fn session(routes: &Arc<Routes>, source: &Source, feed: &Feed, whole: bool) -> Ended {
+    let Err(ended) = lines(routes, source, feed, whole).await;
+    if ended.is_refusal() {
+        feed.refuse(&ended).await;
+    }
+    ended
+}
+
+async fn lines(routes: &Arc<Routes>, source: &Source, feed: &Feed, whole: bool) -> Result<Infallible, Ended> {
     let table = routes.table();
     let mut target = format!("/v1/routes?parts=1&edge={}", escape(&source.name));
     if !whole && !table.incarnation().is_empty() {
         let _ = write!(target, "&from={}&incarnation={}", table.generation(), escape(table.incarnation()));
     }
     drop(table);
-    let request = Request::get(target).body(Bytes::new()).unwrap_or_default();
-    let answer = source.client.stream(source.control, &Role::Control, request).await?;
-    if answer.status() != StatusCode::OK {
-        return Err(Ended::Status(answer.status()));
-    }
-    let mut body = answer.into_body();
-    let mut waiting = BytesMut::new();
-    let mut searched = 0;
+    let mut lines = source.lines(&target, LONGEST_LINE).await?;
     let mut assembly = None;
     loop {
-        let frame = tokio::time::timeout(SILENCE, body.frame()).await.map_err(|_| Ended::Silent)?;
-        let data = frame.ok_or(Ended::Closed)?.map_err(|_| Ended::Closed)?.into_data().unwrap_or_default();
-        waiting.extend_from_slice(&data);
-        while let Some(at) = waiting[searched..].iter().position(|&b| b == b'\n') {
-            let line = waiting.split_to(searched + at);
-            waiting.advance(1);
-            searched = 0;
-            match take(routes, &line, &mut assembly).await {
-                Ok(()) => feed.note(|standing| *standing = Standing { heard: Some(Instant::now()), ..Standing::default() }),
-                Err(ended) => {
-                    if ended.is_refusal() {
-                        feed.refuse(&ended).await;
-                    }
-                    return Err(ended);
-                }
-            }
+        while let Some(line) = lines.at_hand() {
+            take(routes, &line, &mut assembly).await?;
+            feed.note(|standing| *standing = Standing { heard: Some(Instant::now()), ..Standing::default() });
         }
-        searched = waiting.len();
-        if searched > LONGEST_LINE {
-            feed.refuse(&Ended::LongLine).await;
-            return Err(Ended::LongLine);
-        }
+        lines.more().await?;
     }
 }
 
@@ -275,16 +223,4 @@ fn tell(refused: Vec<Refused>) {
     for one in refused.into_iter().take(MOST_TOLD) {
         tracing::warn!(host = %one.host, tenant = %one.tenant, reason = %one.reason, "a route is not served");
     }
-}
-
-/// Percent-encodes what is no letter, digit, dash, dot or underscore.
-pub(crate) fn escape(text: &str) -> String {
-    let one = |b: u8| if b.is_ascii_alphanumeric() || b"-._".contains(&b) { char::from(b).to_string() } else { format!("%{b:02X}") };
-    text.bytes().map(one).collect()
-}
-
-/// 0 to 255, different from edge to edge and from time to time.
-pub(crate) fn jitter() -> u8 {
-    use std::hash::{BuildHasher as _, RandomState};
-    RandomState::new().hash_one(0).to_le_bytes()[0]
 }

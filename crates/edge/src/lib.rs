@@ -14,6 +14,7 @@ mod deliver;
 mod disk;
 mod fair;
 mod feed;
+mod follow;
 mod handover;
 mod https;
 mod limits;

@@ -18,7 +18,8 @@ use crate::certificates::{self, Shaking};
 use crate::deliver::Deliver;
 use crate::disk::Disk;
 use crate::fair::Fair;
-use crate::feed::{Feed, Source};
+use crate::feed::Feed;
+use crate::follow::Source;
 use crate::handover::{self, Sockets};
 use crate::https::Https;
 use crate::table::Routes;
@@ -116,11 +117,11 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Error>
     let watchdog = Watchdog::start(server.pulses().clone(), stuck).map_err(Error::Public)?;
     tasks.spawn(disk::keep(routes.clone(), routes.changes(), disk, background.clone()));
     let source = Source { client: client.clone(), control: options.feed, name: options.name.clone() };
-    tasks.spawn(feed::follow(routes.clone(), source, told.clone(), background.clone()));
+    tasks.spawn(feed::follow(routes.clone(), source.clone(), told.clone(), background.clone()));
     tasks.spawn(audit::audit(routes.clone(), told.clone(), background.clone()));
     if let Some(shaking) = &shaking {
         let book = shaking.book().clone();
-        tasks.spawn(certificates::follow(book, client.clone(), options.feed, options.name.clone(), background.clone()));
+        tasks.spawn(certificates::follow(book, source, background.clone()));
     }
     tasks.spawn(limits::follow(fair, client.clone(), options.feed, options.state.clone(), options.name.clone(), background.clone()));
     tasks.spawn(report::report(routes.clone(), told.clone(), client, options.feed, options.name.clone(), background.clone()));

@@ -93,17 +93,22 @@ pub fn decide(snapshot: &Snapshot) -> Ownership {
         .map(|(domain, claim)| (domain.as_str(), &claim.spec.tenant))
         .collect();
     let standing = |domain: &DomainName| owners.get(domain.as_str()).copied();
-    let winners = winners(snapshot, &standing);
     let below = wildcards(snapshot, &owners);
+    // Somebody else whose wildcard a domain stands below.
+    let above = |domain: &DomainName, name: &TenantName| {
+        let owner = domain.as_str().split_once('.').and_then(|(_, above)| below.get(above)).copied();
+        owner.filter(|owner| *owner != name)
+    };
+    let free = |domain: &DomainName, name: &TenantName| standing(domain).is_none() && above(domain, name).is_none();
+    let winners = winners(snapshot, &free);
     let mut tenants = BTreeMap::new();
     for (name, tenant) in &snapshot.tenants {
         let mut mine = TenantDomains::default();
         for (domain, _) in tenant.spec.wanted_domains() {
-            let above = domain.as_str().split_once('.').and_then(|(_, above)| below.get(above)).filter(|owner| **owner != name);
-            match (standing(&domain), above) {
+            match (standing(&domain), above(&domain, name)) {
                 (Some(owner), _) if owner == name => mine.owned.push(domain),
                 (Some(owner), _) => mine.conflicts.push(Conflict { domain, owner: owner.clone() }),
-                (None, Some(&owner)) => mine.conflicts.push(Conflict { domain, owner: owner.clone() }),
+                (None, Some(owner)) => mine.conflicts.push(Conflict { domain, owner: owner.clone() }),
                 (None, None) => match winners.get(&domain) {
                     Some(winner) if winner.name != name => mine.conflicts.push(Conflict { domain, owner: winner.name.clone() }),
                     _ => mine.claim.push(domain),
@@ -118,12 +123,12 @@ pub fn decide(snapshot: &Snapshot) -> Ownership {
     ownership
 }
 
-/// For each domain without a standing claim, the most senior tenant that wants it and still may have one.
-fn winners<'a>(snapshot: &'a Snapshot, standing: &impl Fn(&DomainName) -> Option<&'a TenantName>) -> BTreeMap<DomainName, Seniority<'a>> {
+/// For each domain that is free for somebody who wants it, the most senior one of those.
+fn winners<'a>(snapshot: &'a Snapshot, free: &impl Fn(&DomainName, &TenantName) -> bool) -> BTreeMap<DomainName, Seniority<'a>> {
     let mut winners: BTreeMap<DomainName, Seniority<'_>> = BTreeMap::new();
     for (name, tenant) in &snapshot.tenants {
         let rank = Seniority::of(name, tenant);
-        for (domain, _) in tenant.spec.wanted_domains().into_iter().filter(|(domain, _)| standing(domain).is_none()) {
+        for (domain, _) in tenant.spec.wanted_domains().into_iter().filter(|(domain, _)| free(domain, name)) {
             let best = winners.entry(domain).or_insert_with(|| rank.clone());
             if rank < *best {
                 *best = rank.clone();

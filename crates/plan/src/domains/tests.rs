@@ -55,6 +55,17 @@ fn below_a_wildcard_nobody_else_gets_a_new_domain() {
 }
 
 #[test]
+fn below_a_wildcard_its_owner_gets_a_domain_that_somebody_senior_wants_in_vain() {
+    let mut world = World::new(10);
+    world.tenant("a-senior", &["two.shop.example"], |_| {});
+    world.tenant("shop", &["shop.example", "two.shop.example"], |tenant| tenant.spec.hosts.wildcards = vec![domain("shop.example")]);
+    world.claim("shop.example", "shop");
+    let ownership = decide(&world.snapshot);
+    assert_eq!(ownership.tenants[&tenant_name("shop")].claim, [domain("two.shop.example")]);
+    assert_eq!(ownership.tenants[&tenant_name("a-senior")].conflicts[0].owner, tenant_name("shop"));
+}
+
+#[test]
 fn a_standing_claim_wins_over_seniority() {
     let mut world = World::new(10);
     world.tenant("older", &["shop.example"], |_| {});
