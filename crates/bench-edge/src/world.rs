@@ -104,6 +104,7 @@ pub fn gate_state(folder: &Path, domains: usize, instance: SocketAddr) -> Result
         instances: vec![GateInstance { name: InstanceName::new("web-1")?, address: instance, ready: true, draining: false, probe: None }],
     };
     let state = GateState {
+        egress: Vec::new(),
         number: Generation(1),
         incarnation: "bench".to_owned(),
         cell: cell()?,

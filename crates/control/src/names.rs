@@ -36,7 +36,6 @@ pub const JOB_PARAMETERS: &str = "/atoll/job/params.json";
 pub const DATABASE: &str = "database";
 /// The service made from the blueprint's cache.
 pub const CACHE: &str = "cache";
-
 /// The name of a cell's gate, counted from 1.
 #[expect(clippy::expect_used, reason = "a number after a fixed word is a valid name")]
 pub fn gate_name(number: u32) -> GateName {

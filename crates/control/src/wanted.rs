@@ -125,6 +125,7 @@ impl Frame<'_> {
         let entry = |(_, service): &(&ServiceName, &Service)| service.port.is_some() && !service.entry;
         let inner = self.blueprint.services.iter().filter(entry).map(|(name, _)| name.clone());
         let cache = self.blueprint.cache.iter().map(|_| names::service(names::CACHE));
+        let mail = self.platform.mail.iter().map(|_| names::service(plan::settings::MAIL_HOST));
         GateWanted {
             name,
             address,
@@ -132,7 +133,8 @@ impl Frame<'_> {
             command,
             user: names::GATE_USER,
             limits: self.blueprint.gates.limits,
-            fronts: inner.chain(cache).collect(),
+            fronts: inner.chain(cache).chain(mail).collect(),
+            egress: self.platform.mail.is_some(),
             mounts: vec![Mount { host: folder, path: names::GATE_INSIDE.to_owned(), writable: true }],
             secrets: Vec::new(),
             ready: Probe { check: Some(ProbeKind::Http("/.atoll/ready".to_owned())), every: Span(250), ..Probe::default() },

@@ -178,7 +178,8 @@ impl Disk {
     fn begin(&mut self, table: &Table) -> std::io::Result<()> {
         self.log = None;
         let before = self.numbers();
-        let number = self.number + 1;
+        // The edge before wrote on after this one had looked.
+        let number = before.last().copied().unwrap_or(0).max(self.number) + 1;
         let beside = self.folder.join(format!("routes.new.{}", self.name));
         let mut octets = 0;
         {

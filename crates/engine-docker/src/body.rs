@@ -67,6 +67,7 @@ impl Place<'_> {
             capabilities: &wanted.capabilities,
             mounts: wanted.mounts.iter().chain(&binds).cloned().collect(),
             hosts: self.plan().hosts(self.wanted, turn(name)),
+            egress: false,
             restart: RestartPolicyNameEnum::UNLESS_STOPPED,
         };
         let mut body = parts.body();
@@ -89,6 +90,7 @@ impl Place<'_> {
             capabilities: &[],
             mounts: wanted.mounts.iter().chain(&binds).cloned().collect(),
             hosts: Vec::new(),
+            egress: wanted.egress,
             restart: RestartPolicyNameEnum::UNLESS_STOPPED,
         };
         let mut body = parts.body();
@@ -119,6 +121,9 @@ impl Place<'_> {
         labels.insert(names::PORT.to_owned(), asked.port.to_string());
         // Plain data always becomes JSON; without the label it would be asked as what is wanted later.
         labels.extend(serde_json::to_string(&asked.probe).ok().map(|probe| (names::READY.to_owned(), probe)));
+        if parts.egress {
+            labels.insert(names::EGRESS.to_owned(), "true".to_owned());
+        }
         body.labels = Some(labels);
         body.hostname = Some(name.to_string());
         body.stop_timeout = Some(seconds(stop_within));
@@ -155,6 +160,7 @@ impl Place<'_> {
             capabilities: &service.capabilities,
             mounts: service.mounts.iter().chain(&binds).cloned().collect(),
             hosts: self.plan().hosts(self.wanted, 0),
+            egress: false,
             restart: RestartPolicyNameEnum::NO,
         };
         let mut body = parts.body();
@@ -182,6 +188,8 @@ struct Parts<'a> {
     capabilities: &'a [String],
     mounts: Vec<Mount>,
     hosts: Vec<String>,
+    /// Whether names beyond the cell may be asked for.
+    egress: bool,
     restart: RestartPolicyNameEnum,
 }
 
@@ -205,9 +213,9 @@ impl Parts<'_> {
             tmpfs: Some(writable.collect()),
             mounts: Some(self.mounts.iter().map(bind).collect()),
             extra_hosts: Some(self.hosts.clone()),
-            dns: Some(vec![NO_RESOLVER.to_owned()]),
+            dns: (!self.egress).then(|| vec![NO_RESOLVER.to_owned()]),
             // The daemon answers nothing at all where it cannot ask on: who asks for a name outside gives up after a second, not after ten.
-            dns_options: Some(vec!["timeout:1".to_owned(), "attempts:1".to_owned()]),
+            dns_options: (!self.egress).then(|| vec!["timeout:1".to_owned(), "attempts:1".to_owned()]),
             ipc_mode: Some("private".to_owned()),
             log_config: Some(HostConfigLogConfig {
                 typ: Some("json-file".to_owned()),

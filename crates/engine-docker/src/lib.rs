@@ -69,6 +69,8 @@ pub(crate) struct Shared {
     clock: Clock,
     keepers: Mutex<BTreeMap<CellName, (Handle, AbortHandle)>>,
     jobs: Mutex<BTreeMap<(CellName, String), JobLock>>,
+    /// One makes the network that leads out at a time.
+    egress: tokio::sync::Mutex<()>,
 }
 
 /// Wall time that goes forward evenly: deadlines must not move when somebody sets the machine's clock.
@@ -100,7 +102,8 @@ impl DockerEngine {
         let state = options.state.clone();
         let records = blocking(move || Record::all(&state)).await?;
         let clock = Clock { started: Timestamp::now(), began: std::time::Instant::now() };
-        let shared = Arc::new(Shared { options, client, clock, keepers: Mutex::default(), jobs: Mutex::default() });
+        let shared =
+            Arc::new(Shared { options, client, clock, keepers: Mutex::default(), jobs: Mutex::default(), egress: tokio::sync::Mutex::default() });
         for record in records {
             let cell = record.wanted.cell.clone();
             let keeper = keeper::spawn(&shared, cell.clone(), Some(record));

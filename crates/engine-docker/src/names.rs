@@ -23,6 +23,8 @@ pub(crate) const ADDRESS: &str = "dev.atoll.address";
 pub(crate) const PORT: &str = "dev.atoll.port";
 /// How an instance of its version is asked whether it is ready, as JSON.
 pub(crate) const READY: &str = "dev.atoll.ready";
+/// Set on a gate that may dial beyond its cell.
+pub(crate) const EGRESS: &str = "dev.atoll.egress";
 /// Set on what the machine's agent makes; not ours to touch.
 pub(crate) const DATA: &str = "dev.atoll.data";
 /// The key of a job.
@@ -33,6 +35,11 @@ pub(crate) const DEADLINE: &str = "dev.atoll.deadline";
 /// Name of a cell's network.
 pub(crate) fn network(platform: &PlatformName, cell: &CellName) -> String {
     format!("{platform}-{cell}")
+}
+
+/// Name of the network by which gates dial beyond their cells.
+pub(crate) fn egress_network(platform: &PlatformName) -> String {
+    format!("{platform}-egress")
 }
 
 /// Name of an instance's container.

@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::Ipv4Addr;
 
 use bollard::Docker;
-use bollard::models::{Ipam, IpamConfig, NetworkCreateRequest, NetworkDisconnectRequest, NetworkInspect};
+use bollard::models::{Ipam, IpamConfig, NetworkConnectRequest, NetworkCreateRequest, NetworkDisconnectRequest, NetworkInspect};
+use bollard::query_parameters::ListNetworksOptionsBuilder;
 use engine::{EngineError, Reason, Wanted};
 use ipnet::Ipv4Net;
 use model::{CellName, PlatformName};
 
 use crate::client::{absent_is_none, gone_is_fine, told};
-use crate::names;
+use crate::{Shared, names};
 
 /// The database's endpoint: every cell's network has it at the ninth address, under this name.
 const DATABASE: (&str, u32) = ("db", 9);
@@ -124,6 +125,45 @@ pub(crate) async fn ensure(docker: &Docker, platform: &PlatformName, cell: &Cell
         }
         Err(error) => Err(error),
     }
+}
+
+/// Puts a container that may dial beyond its cell on the network that leads there. Others are left as they are. Done before every start, so that no
+/// crash leaves a gate without its way out.
+pub(crate) async fn lead_out(shared: &Shared, docker: &Docker, id: &str) -> Result<(), EngineError> {
+    let shown = docker.inspect_container(id, None).await.map_err(told)?;
+    let labels = shown.config.and_then(|config| config.labels).unwrap_or_default();
+    let networks = shown.network_settings.and_then(|settings| settings.networks).unwrap_or_default();
+    let name = names::egress_network(&shared.options.platform);
+    if !labels.contains_key(names::EGRESS) || networks.contains_key(&name) {
+        return Ok(());
+    }
+    let network = egress(shared, docker, name).await?;
+    let request = NetworkConnectRequest { container: id.to_owned(), endpoint_config: None };
+    docker.connect_network(&network, request).await.map_err(told)
+}
+
+/// Id of the network that leads out, made where it is missing. There is one for all cells; who is on it reaches nobody else on it. By its id, and made by
+/// one start at a time: the engine would make several of one name.
+async fn egress(shared: &Shared, docker: &Docker, name: String) -> Result<String, EngineError> {
+    let _one = shared.egress.lock().await;
+    let platform = &shared.options.platform;
+    let filters = HashMap::from([("label".to_owned(), vec![format!("{}={platform}", names::PLATFORM)]), ("name".to_owned(), vec![name.clone()])]);
+    let options = ListNetworksOptionsBuilder::default().filters(&filters).build();
+    let mut found = docker.list_networks(Some(options)).await.map_err(told)?;
+    found.retain(|network| network.name.as_deref() == Some(name.as_str()));
+    found.sort_by(|a, b| a.id.cmp(&b.id));
+    if let Some(id) = found.into_iter().find_map(|network| network.id) {
+        return Ok(id);
+    }
+    let request = NetworkCreateRequest {
+        name,
+        driver: Some("bridge".to_owned()),
+        options: Some(HashMap::from([("com.docker.network.bridge.enable_icc".to_owned(), "false".to_owned())])),
+        enable_ipv6: Some(false),
+        labels: Some(HashMap::from([(names::PLATFORM.to_owned(), platform.to_string())])),
+        ..NetworkCreateRequest::default()
+    };
+    Ok(docker.create_network(request).await.map_err(told)?.id)
 }
 
 /// Removes the cell's network, taking off whoever is still on it.

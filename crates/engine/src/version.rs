@@ -64,6 +64,10 @@ impl GateWanted {
         form.field("image", &self.image).field("command", &self.command).field("address", &self.address.to_string());
         form.field("user", &self.user).field("cpu", &self.limits.cpu.0).field("memory", &self.limits.memory.0).field("pids", &self.limits.pids);
         form.field("fronts", &self.fronts).mounts(&self.mounts).secrets(&self.secrets).field("stopWithin", &self.stop_within.0);
+        if self.egress {
+            // Only where it is so: gates made before there was a choice keep their version.
+            form.field("egress", &true);
+        }
         form.hash()
     }
 }

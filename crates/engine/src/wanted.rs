@@ -51,6 +51,9 @@ pub struct GateWanted {
     pub limits: Limits,
     /// Names by which instances reach services through it: DNS names on the cell's network.
     pub fronts: Vec<ServiceName>,
+    /// Whether it may dial beyond the cell, for the destinations that its state names. Instances never may.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub egress: bool,
     /// Folders and files of the host.
     pub mounts: Vec<Mount>,
     /// Files with secrets.

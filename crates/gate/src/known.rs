@@ -11,6 +11,7 @@ use routes::{
 use tokio::sync::watch;
 
 use crate::busy::Busy;
+use crate::egress::Beyond;
 
 /// Headers that may be remembered as verified, however few tenants there are. Of each tenant there is one, and another during a change of its epoch or of the key.
 const LEAST_VERIFIED: usize = 1000;
@@ -101,6 +102,8 @@ pub(crate) enum Refused {
 pub(crate) struct Memory {
     /// What tenants have under way.
     pub busy: Arc<Busy>,
+    /// Where destinations beyond the cell are.
+    pub beyond: Beyond,
     known: RwLock<Arc<Known>>,
     verified: RwLock<HashMap<Box<str>, Arc<TenantHeader>>>,
     /// Instances that are in the state no more but still have something under way.
@@ -111,7 +114,14 @@ pub(crate) struct Memory {
 impl Memory {
     pub(crate) fn new(state: GateState) -> Self {
         let known = RwLock::new(Arc::new(Known::new(state, &[])));
-        Self { busy: Arc::default(), known, verified: RwLock::default(), leaving: Mutex::default(), changed: watch::Sender::new(()) }
+        Self {
+            busy: Arc::default(),
+            beyond: Beyond::default(),
+            known,
+            verified: RwLock::default(),
+            leaving: Mutex::default(),
+            changed: watch::Sender::new(()),
+        }
     }
 
     pub(crate) fn known(&self) -> Arc<Known> {
@@ -133,6 +143,9 @@ impl Memory {
         }
         if let Some(service) = state.services.iter().find(|service| service.ports().any(|port| own_ports.contains(&port))) {
             return Err(Refused::OwnPort(service.name.clone()));
+        }
+        if let Some(way) = state.egress.iter().find(|way| own_ports.contains(&way.port)) {
+            return Err(Refused::OwnPort(way.name.clone()));
         }
         if have.number.0 == 0 || state == have {
             return Ok(());

@@ -1,4 +1,4 @@
-//! The inner services' ports: opened, closed and moved as the state says.
+//! The ports of inner services and of destinations beyond the cell: opened, closed and moved as the state says.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -25,7 +25,9 @@ pub(crate) async fn relay_all(memory: Arc<Memory>, address: IpAddr, options: Tcp
     loop {
         changes.borrow_and_update();
         let known = memory.known();
-        let wanted: BTreeSet<_> = known.services.iter().flat_map(|(name, s)| s.ports.iter().map(|port| (name.clone(), *port))).collect();
+        let inner = known.services.iter().flat_map(|(name, s)| s.ports.iter().map(|port| (name.clone(), *port)));
+        let outer = known.state.egress.iter().map(|way| (way.name.clone(), way.port));
+        let wanted: BTreeSet<_> = inner.chain(outer).collect();
         drop(known);
         open.retain(|door, end| {
             let stays = wanted.contains(door) && !end.is_cancelled();
@@ -68,7 +70,10 @@ pub(crate) async fn relay_all(memory: Arc<Memory>, address: IpAddr, options: Tcp
     relays.wait().await;
 }
 
-/// The instances of a service as they are when a connection comes.
+/// The instances of a service, or the addresses of a destination beyond the cell, as they are when a connection comes.
 fn group_of(memory: Arc<Memory>, name: ServiceName) -> impl Fn() -> Group + Clone + Send + Sync + 'static {
-    move || memory.known().services.get(&name).map(|service| service.group.clone()).unwrap_or_default()
+    move || {
+        let service = memory.known().services.get(&name).map(|service| service.group.clone());
+        service.unwrap_or_else(|| memory.beyond.addresses(&name))
+    }
 }

@@ -11,7 +11,8 @@ use identity::{Ca, Role};
 use jiff::Timestamp;
 use model::{CellName, Epoch, GateName, Generation, InstanceName, PlatformName, ServiceName, TenantName};
 use routes::{
-    CellKey, GateHealth, GateInstance, GateKey, GateProbe, GateReport, GateService, GateState, GateTenant, GateTenantState, KeyId, TenantHeader,
+    CellKey, GateEgress, GateHealth, GateInstance, GateKey, GateProbe, GateReport, GateService, GateState, GateTenant, GateTenantState, KeyId,
+    TenantHeader,
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -20,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 const PHP: u16 = 9000;
+const BEYOND: u16 = 2525;
 
 fn cell() -> CellName {
     CellName::new("a").unwrap()
@@ -147,6 +149,7 @@ fn state(number: u64, epoch: u64, tenant: GateTenantState, web: Vec<GateInstance
         instances,
     };
     GateState {
+        egress: Vec::new(),
         number: Generation(number),
         incarnation: "i".to_owned(),
         cell: cell(),
@@ -339,5 +342,33 @@ async fn inner_services_are_relayed_to_ready_instances() {
     while world.report().await.instances.iter().find(|i| i.name.as_str() == "p2").unwrap().health != GateHealth::Up {
         assert!(Instant::now() < deadline);
         tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_destination_beyond_the_cell_is_reached_by_its_port_and_only_while_the_state_names_it() {
+    let world = World::new();
+    let relay = php("out").await;
+    let way = GateEgress { name: ServiceName::new("mail-relay").unwrap(), port: BEYOND, host: "localhost".to_owned(), host_port: relay.port() };
+    let with = |number, egress| GateState { egress, ..state(number, 5, GateTenantState::Open, vec![], vec![]) };
+    world.push(&with(1, vec![way.clone()])).await.unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    // Until the name is resolved, connections are reset.
+    let word = loop {
+        assert!(Instant::now() < deadline);
+        let Ok(mut stream) = TcpStream::connect((world.at, BEYOND)).await else { continue };
+        let mut word = [0; 3];
+        if stream.read_exact(&mut word).await.is_ok() {
+            break word;
+        }
+    };
+    assert_eq!(&word, b"out");
+    let clash = GateEgress { port: PHP, ..way.clone() };
+    let refused = world.push(&GateState { egress: vec![clash], ..state(2, 5, GateTenantState::Open, vec![], vec![instance("p", relay)]) }).await;
+    assert!(refused.is_err(), "a service has that port");
+    world.push(&with(3, vec![])).await.unwrap();
+    while TcpStream::connect((world.at, BEYOND)).await.is_ok() {
+        assert!(Instant::now() < deadline);
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }

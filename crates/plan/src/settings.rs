@@ -26,6 +26,10 @@ pub const DATABASE_PORT: u16 = 3306;
 pub const CACHE_HOST: &str = "cache";
 /// Port of the cache inside every cell.
 pub const CACHE_PORT: u16 = 11211;
+/// Host name of the platform's mail relay inside every cell: a gate, which passes the octets on.
+pub const MAIL_HOST: &str = "mail-relay";
+/// Port of it.
+pub const MAIL_PORT: u16 = 2525;
 
 /// Everything that a template may name.
 #[derive(Debug, Clone, Serialize)]
@@ -103,10 +107,12 @@ pub struct CacheContext {
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct MailContext {
-    /// Host.
+    /// Host, as instances reach it.
     pub host: String,
-    /// Port.
+    /// Port, as instances reach it.
     pub port: u16,
+    /// The relay's own host name: the one on its certificate.
+    pub server: String,
     /// Sender of mails that name none.
     pub from: String,
 }
@@ -150,7 +156,7 @@ impl Context {
             database,
             cache,
             secrets,
-            mail: platform.mail.as_ref().map(|mail| MailContext { host: mail.host.clone(), port: mail.port, from: mail.from.clone() }),
+            mail: platform.mail.as_ref().map(|mail| MailContext::new(&mail.host, &mail.from)),
             cell: cell.as_str().to_owned(),
         }
     }
@@ -182,9 +188,15 @@ impl Context {
             database: blueprint.database.as_ref().map(|_| database),
             cache: blueprint.cache.as_ref().map(|_| CacheContext { host: CACHE_HOST.to_owned(), port: CACHE_PORT, prefix: "t_sample:".to_owned() }),
             secrets: blueprint.tenant.secrets.iter().map(|name| (name.clone(), awkward.clone())).collect(),
-            mail: full.then(|| MailContext { host: "mail.example".to_owned(), port: 25, from: "sites@example.org".to_owned() }),
+            mail: full.then(|| MailContext::new("mail.example", "sites@example.org")),
             cell: "sample".to_owned(),
         }
+    }
+}
+
+impl MailContext {
+    fn new(server: &str, from: &str) -> Self {
+        Self { host: MAIL_HOST.to_owned(), port: MAIL_PORT, server: server.to_owned(), from: from.to_owned() }
     }
 }
 

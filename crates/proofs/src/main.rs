@@ -9,6 +9,7 @@ mod fleet;
 mod http_client;
 mod ledger;
 mod load;
+mod mailbox;
 mod outcome;
 mod power;
 mod proof;

@@ -22,6 +22,8 @@ pub struct Plan {
     pub tenants: Vec<(&'static str, &'static str)>,
     /// Grace period of removed tenants.
     pub grace: &'static str,
+    /// Where the platform's mail relay is; none: mail is off.
+    pub mail: Option<SocketAddr>,
     /// Changes the blueprint's text before anything starts.
     pub blueprint: fn(String) -> String,
 }
@@ -32,6 +34,7 @@ impl Default for Plan {
             cells: vec!["cell-a", "cell-b"],
             tenants: vec![("alpha", "cell-a"), ("beta", "cell-a"), ("gamma", "cell-b"), ("delta", "cell-b")],
             grace: "7d",
+            mail: None,
             blueprint: |text| text,
         }
     }
@@ -88,6 +91,9 @@ impl World {
             plan.grace,
             edge.port()
         );
+        if let Some(relay) = plan.mail {
+            text += &format!("  mail: {{ host: {}, port: {}, from: sites@relay.example }}\n", relay.ip(), relay.port());
+        }
         for cell in &plan.cells {
             text += &format!("---\napiVersion: atoll.dev/v1alpha1\nkind: Cell\nmetadata: {{ name: {cell} }}\nspec: {{ blueprint: {blueprint} }}\n");
         }

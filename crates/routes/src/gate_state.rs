@@ -25,6 +25,9 @@ pub struct GateState {
     pub tenants: Vec<GateTenant>,
     /// Services of the cell.
     pub services: Vec<GateService>,
+    /// Destinations beyond the cell that its instances may reach, by the gate only.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub egress: Vec<GateEgress>,
 }
 
 /// A key by which edges sign.
@@ -88,6 +91,20 @@ pub struct GateService {
     pub instances: Vec<GateInstance>,
 }
 
+/// A destination beyond the cell. Everything else there stays out of the instances' reach.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GateEgress {
+    /// The name by which instances know it.
+    pub name: ServiceName,
+    /// Port on which the gate listens for it.
+    pub port: u16,
+    /// Host that the gate dials: a DNS name or an address.
+    pub host: String,
+    /// Its port.
+    pub host_port: u16,
+}
+
 /// How a gate checks an instance.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -129,6 +146,9 @@ pub enum GateStateError {
     /// A tenant stands twice.
     #[error("tenant {0} stands twice")]
     TenantTwice(TenantName),
+    /// A destination beyond the cell has the name or a port of a service, or of another destination.
+    #[error("destination {0} shares its name or port {1} with another, or with a service")]
+    EgressClash(ServiceName, u16),
     /// A probe's path does not begin with `/` or holds a control character or blank.
     #[error("service {0}: a probe's path begins with '/' and holds no blanks")]
     ProbePath(ServiceName),
@@ -146,7 +166,15 @@ impl GateState {
     /// The state of a gate that was never told anything.
     #[must_use]
     pub const fn empty(cell: CellName) -> Self {
-        Self { number: Generation(0), incarnation: String::new(), cell, keys: Vec::new(), tenants: Vec::new(), services: Vec::new() }
+        Self {
+            number: Generation(0),
+            incarnation: String::new(),
+            cell,
+            keys: Vec::new(),
+            tenants: Vec::new(),
+            services: Vec::new(),
+            egress: Vec::new(),
+        }
     }
 
     /// The service that answers visitors.
@@ -173,6 +201,12 @@ impl GateState {
             let bad = |path: &str| !path.starts_with('/') || path.bytes().any(|b| !b.is_ascii_graphic());
             if probes.any(|probe| matches!(probe, GateProbe::Http(path) if bad(path))) {
                 return Err(GateStateError::ProbePath(service.name.clone()));
+            }
+        }
+        for (at, way) in self.egress.iter().enumerate() {
+            let service = self.services.iter().any(|service| service.name == way.name || service.ports().any(|port| port == way.port));
+            if service || self.egress[..at].iter().any(|other| other.name == way.name || other.port == way.port) {
+                return Err(GateStateError::EgressClash(way.name.clone(), way.port));
             }
         }
         let mut seen = BTreeSet::new();

@@ -28,7 +28,7 @@ mod view;
 pub use canary::{Canary, Verdict};
 pub use delta::{ApplyError, Change, Delta};
 pub use feed::{Begin, Catchup, Feed, Line, Published, Sent};
-pub use gate_state::{GateInstance, GateKey, GateProbe, GateService, GateState, GateStateError, GateTenant, GateTenantState};
+pub use gate_state::{GateEgress, GateInstance, GateKey, GateProbe, GateService, GateState, GateStateError, GateTenant, GateTenantState};
 pub use hash::TableHash;
 pub use header::{HeaderError, TENANT_HEADER, TenantHeader};
 pub use host::{HostPattern, HostPatternError};

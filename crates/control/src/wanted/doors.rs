@@ -6,11 +6,13 @@
 use std::collections::BTreeSet;
 
 use engine::{InstanceState, Observed, ObservedInstance, ServiceWanted};
-use model::v1alpha1::{BlueprintSpec, ProbeKind, TenantState, TenantStatus};
+use model::v1alpha1::{BlueprintSpec, MailSpec, ProbeKind, TenantState, TenantStatus};
 use model::{Generation, ServiceName, TenantName};
-use routes::{GateInstance, GateKey, GateProbe, GateService, GateState, GateTenant, GateTenantState};
+use plan::settings;
+use routes::{GateEgress, GateInstance, GateKey, GateProbe, GateService, GateState, GateTenant, GateTenantState};
 
 use super::Frame;
+use crate::names;
 
 /// What runs in a cell.
 pub struct Runs<'a> {
@@ -48,7 +50,20 @@ impl Frame<'_> {
             keys: vec![key],
             tenants: tenants.collect(),
             services: self.gate_services(runs),
+            egress: self.egress(),
         }
+    }
+
+    /// Where a cell's instances may go beyond it: to the platform's mail relay, where it has one.
+    fn egress(&self) -> Vec<GateEgress> {
+        let relay = self.platform.mail.iter();
+        let way = |mail: &MailSpec| GateEgress {
+            name: names::service(settings::MAIL_HOST),
+            port: settings::MAIL_PORT,
+            host: mail.host.clone(),
+            host_port: mail.port,
+        };
+        relay.map(way).collect()
     }
 
     fn gate_services(&self, runs: &Runs<'_>) -> Vec<GateService> {

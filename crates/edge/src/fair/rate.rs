@@ -82,6 +82,7 @@ const fn time(parts: u64) -> Duration {
 }
 
 #[cfg(test)]
+#[expect(clippy::print_stdout, reason = "tests say their seed")]
 mod tests {
     use rand::{Rng as _, SeedableRng as _};
 

@@ -16,6 +16,7 @@ use super::Keeper;
 use crate::Shared;
 use crate::body::Order;
 use crate::client::{gone_is_fine, patient, told};
+use crate::network;
 
 /// Most time for an image to come.
 const PULL_WITHIN: Duration = Duration::from_secs(600);
@@ -200,6 +201,7 @@ async fn pull(docker: &Docker, image: &str) -> Result<(), EngineError> {
 
 async fn start(shared: &Arc<Shared>, id: &str) -> Result<(), EngineError> {
     let docker = patient(&shared.client.docker().await?, Duration::from_secs(60));
+    network::lead_out(shared, &docker, id).await?;
     docker.start_container(id, None).await.map_err(told)
 }
 

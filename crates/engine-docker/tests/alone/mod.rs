@@ -123,6 +123,37 @@ async fn cells_reach_neither_each_other_nor_us_nor_the_world() {
     assert!(hosts.lines().any(|line| line.ends_with("\tdb")), "{hosts}");
 }
 
+/// Only a gate with egress has a way beyond the cell, keeps it when it is made anew, and reaches no other cell's gate by it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_a_gate_with_egress_has_a_way_out() {
+    let world = world().await;
+    let (mut a, mut b) = (world.wanted(), world.other());
+    a.gates[0].egress = true;
+    b.gates[0].egress = true;
+    settle(&world, &a).await;
+    settle(&world, &b).await;
+    let way_out = |wanted: &Wanted, instance: &str| {
+        let routes = inside(&world, wanted, instance, "cat /proc/net/route").unwrap();
+        routes.lines().any(|line| line.split_whitespace().nth(1) == Some("00000000"))
+    };
+    assert!(way_out(&a, "gate-1") && way_out(&b, "gate-1"));
+    assert!(!way_out(&a, "gate-2") && !way_out(&a, "app-1"));
+    let format = "{{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}";
+    let own = a.gates[0].address.to_string();
+    let shown = inspect(&world, &a, "gate-1", format);
+    let other = inspect(&world, &b, "gate-1", format);
+    let other = other.split_whitespace().find(|address| **address != b.gates[0].address.to_string()).unwrap().to_owned();
+    let dial = |host: &str| {
+        let script = format!("perl -MIO::Socket::INET -e 'IO::Socket::INET->new(PeerAddr => \"{host}\", PeerPort => 8080, Timeout => 1) or die'");
+        inside(&world, &a, "gate-1", &script).is_some()
+    };
+    assert!(shown.contains(&own) && dial(&own), "its own port is reached, or this test could not fail");
+    assert!(!dial(&other), "another cell's gate at {other}");
+    world.docker().run(["rm", "-f", &world.container(&a.cell, "gate-1")]);
+    until(&world, &a, "all ready", |o| o.instances.len() == 4 && o.instances.iter().all(|i| i.state == InstanceState::Ready)).await;
+    assert!(way_out(&a, "gate-1"));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_somebody_stopped_is_started_again() {
     let world = world().await;

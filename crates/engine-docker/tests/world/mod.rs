@@ -109,6 +109,7 @@ impl World {
             user: USER,
             limits: Limits::default(),
             fronts: vec![app.clone()],
+            egress: false,
             mounts: Vec::new(),
             secrets: Vec::new(),
             ready: probe(Span::seconds(30)),

@@ -46,6 +46,7 @@ impl World {
             user: 1006,
             limits: Limits::default(),
             fronts: vec![app.clone()],
+            egress: false,
             mounts: Vec::new(),
             secrets: Vec::new(),
             ready: Probe::default(),

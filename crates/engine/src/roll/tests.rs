@@ -37,6 +37,7 @@ fn gate(number: u8) -> GateWanted {
         user: 1,
         limits: Limits::default(),
         fronts: Vec::new(),
+        egress: false,
         mounts: Vec::new(),
         secrets: Vec::new(),
         ready: Probe::default(),

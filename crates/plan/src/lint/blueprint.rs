@@ -10,7 +10,7 @@ use crate::settings::{Templates, check_path};
 use crate::{cells, codes};
 
 /// Names of the platform's own parts inside a cell.
-const RESERVED: [&str; 5] = ["gate", "db", "database", "node", "control"];
+const RESERVED: [&str; 6] = ["gate", "db", "database", "node", "control", crate::settings::MAIL_HOST];
 /// Port on which gates take numbered state.
 const GATE_ADMIN_PORT: u16 = 9443;
 /// Addresses of a cell's network that instances may have.
@@ -193,7 +193,7 @@ fn check_probe(lint: &mut Lint, name: &ServiceName, service: &Service) {
 
 /// Gates listen on the port of every service, on one address: no two services may share one.
 fn check_ports(lint: &mut Lint, spec: &BlueprintSpec) {
-    let mut ports: BTreeMap<u16, &str> = BTreeMap::from([(GATE_ADMIN_PORT, "the gates' own state")]);
+    let mut ports: BTreeMap<u16, &str> = BTreeMap::from([(GATE_ADMIN_PORT, "the gates' own state"), (crate::settings::MAIL_PORT, "the mail relay")]);
     if spec.cache.is_some() {
         ports.insert(crate::settings::CACHE_PORT, "the cache");
     }

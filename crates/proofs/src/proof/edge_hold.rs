@@ -175,6 +175,7 @@ impl Ownership<'_> {
         };
         let tenant = GateTenant { tenant: TenantName::new("acme")?, epoch: Epoch(self.epoch), state };
         let state = GateState {
+            egress: Vec::new(),
             number,
             incarnation: "proof".to_owned(),
             cell: cell.name.clone(),

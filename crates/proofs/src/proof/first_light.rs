@@ -6,6 +6,7 @@ use http::StatusCode;
 
 use crate::Options;
 use crate::fault::{run, wait_for};
+use crate::mailbox::Mailbox;
 use crate::outcome::{Outcome, say};
 use crate::power;
 use crate::site::titles;
@@ -23,7 +24,8 @@ struct Published {
 
 /// Runs the proof.
 pub async fn prove(options: &Options) -> Result<Outcome> {
-    let plan = Plan::default();
+    let mailbox = Mailbox::start().await?;
+    let plan = Plan { mail: Some(mailbox.address), ..Plan::default() };
     let mut world = World::start(&plan, options.keep).await?;
     let tenants = world.add_tenants(&plan).await?;
     let ready: f64 = world.phases.iter().map(|(_, seconds)| seconds).sum();
@@ -35,6 +37,9 @@ pub async fn prove(options: &Options) -> Result<Outcome> {
     }
     read_all(&tenants, &published).await?;
     let blind = seen_by_others(&tenants, &published).await?;
+
+    say("asking for a new password: a mail leaves the cell by the platform's relay");
+    new_password(&tenants[0], &mailbox).await?;
 
     say("stopping and starting again");
     world.timed("down", async |world: &World| world.atoll(&["down"]).await.map(drop)).await?;
@@ -75,6 +80,16 @@ async fn publish(tenant: &Tenant) -> Result<Published> {
     let title = format!("First light of {}", tenant.site.tenant);
     editor.publish(&title, &format!("<img src=\"{picture}\" alt=\"light\">")).await?;
     Ok(Published { title, picture, bytes: PICTURE.len() })
+}
+
+/// The administrator's new password goes to the tenant's contact, by the relay.
+async fn new_password(tenant: &Tenant, mailbox: &Mailbox) -> Result<()> {
+    let contact = format!("owner@{}.localhost", tenant.site.tenant);
+    let answer = tenant.site.visitor().post_form("/wp-login.php?action=lostpassword", &[("user_login", tenant.user.as_str())]).await?;
+    ensure!(answer.status == StatusCode::FOUND, "asking for a new password was answered {}", answer.status);
+    let arrived =
+        |mail: &crate::mailbox::Mail| mail.to == [contact.clone()] && mail.from == "sites@relay.example" && mail.text.contains("action=rp&key=");
+    wait_for("the mail with the new password", PATIENCE, async || Ok(mailbox.mails().iter().any(arrived))).await
 }
 
 /// Every tenant's post and picture can be read by anybody.

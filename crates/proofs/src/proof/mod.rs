@@ -2,6 +2,7 @@
 
 mod blast_radius;
 mod control_down;
+mod edge_fair;
 mod edge_hold;
 mod edge_routes;
 mod edge_speed;
@@ -32,6 +33,7 @@ pub const ALL: &[(&str, &str)] = &[
         "edge-tls",
         "certificates from a real ACME server on every edge, renewed under visitors; a hundred thousand at the start; handshakes beside HAProxy",
     ),
+    ("edge-fair", "a tenant floods with ten times its share: the others do not notice"),
     ("edge-hold", "a tenant changes its owner a thousand times under load: no request fails, none is served by a cell that does not own it"),
     ("rolling", "a new blueprint version rolls through a cell under load; one that never gets ready stops"),
     ("edge-speed", "what a request costs at the edge, beside HAProxy and nginx with Lua, with memory, tail and the way through the gate"),
@@ -49,6 +51,7 @@ pub async fn run(options: &Options) -> Result<Outcome> {
         "self-heal" => self_heal::prove(options).await,
         "upgrade" => upgrade::prove(options).await,
         "edge-tls" => edge_tls::prove(options).await,
+        "edge-fair" => edge_fair::prove(options).await,
         "edge-hold" => edge_hold::prove(options).await,
         "rolling" => rolling::prove(options).await,
         "edge-speed" => edge_speed::prove(options).await,
