@@ -172,17 +172,8 @@ impl Documents {
         let mut wishes = Vec::new();
         for tenant in tenants.iter().filter(|tenant| tenant.spec.state != TenantState::Removed) {
             let active = tenant.spec.state == TenantState::Active && tenant.status.serving == Some(TenantState::Active);
-<<<<<<< HEAD
             let own = tenant.spec.https.as_ref().map(https);
             let wish = |domain: &DomainName, active| {
-=======
-            for domain in &tenant.spec.domains {
-                // One that another tenant owns is not asked for in this one's name.
-                if owners.get(domain.as_str()).is_none_or(|owner| owner.as_str() != tenant.metadata.name.as_str()) {
-                    continue;
-                }
-                let own = tenant.spec.https.as_ref().map(https);
->>>>>>> main
                 let local = domain.as_str().ends_with(".localhost") || domain.as_str() == "localhost";
                 Wish { domain: domain.to_string(), active, https: own.or(local.then(Https::default)) }
             };
