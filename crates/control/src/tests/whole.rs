@@ -94,18 +94,13 @@ async fn aliases_www_wildcards_and_international_names_are_owned_and_published()
     let site = served().await;
     let mut shop = tenant("shop", &["B\u{fc}cher.Example", "www.kiosk.example"]);
     shop.spec.hosts = serde_json::from_value(serde_json::json!({
-        "aliases": ["Old.example", "alpha.example"], "www": "Redirect", "wildcards": ["b\u{fc}cher.example", "alpha.example"], "redirect": 301,
+        "aliases": ["Old.example"], "www": "Redirect", "wildcards": ["b\u{fc}cher.example"], "redirect": 301,
     }))
     .unwrap();
     site.put(&shop).await;
     let (control, stop, join) = site.control();
     site.until::<Tenant>("alpha", 60, tenant_ready).await;
-    // What another tenant owns is said, and neither published nor below its wildcard.
-    let taken = |t: Option<&model::Typed<Tenant>>| {
-        tenant_ready(t)
-            && t.and_then(|t| t.status.conditions.get("DomainsOwned")).is_some_and(|c| c.message.contains("alpha.example belongs to tenant alpha"))
-    };
-    let mut shop = site.until::<Tenant>("shop", 60, taken).await.unwrap();
+    let mut shop = site.until::<Tenant>("shop", 60, tenant_ready).await.unwrap();
     let published = || {
         let records = control.feed().snapshot().unwrap().records;
         let line = |r: routes::Record| match r.redirect {
@@ -118,13 +113,20 @@ async fn aliases_www_wildcards_and_international_names_are_owned_and_published()
     let lines = |lines: &[&str]| lines.iter().map(|line| line.replace('@', primary)).collect::<std::collections::BTreeSet<_>>();
     let all = ["@", "*.@", "www.@ 301 @", "old.example 301 @", "www.kiosk.example", "kiosk.example 301 www.kiosk.example"];
     assert_eq!(published(), lines(&all));
-    // Below the wildcard nobody else gets a host, and the rules go as they came.
-    site.put(&tenant("late", &["late.example", &format!("x.{primary}")])).await;
-    let below = |t: Option<&model::Typed<Tenant>>| {
-        t.and_then(|t| t.status.conditions.get("DomainsOwned"))
-            .is_some_and(|c| c.reason == "DomainTaken" && c.message.contains("belongs to tenant shop"))
+    // What another tenant owns is said, and not published; nor has anybody else a host below the wildcard.
+    let taken = |condition: &'static str, by: &'static str| {
+        move |t: Option<&model::Typed<Tenant>>| {
+            let said = t.and_then(|t| t.status.conditions.get(condition));
+            said.is_some_and(|said| said.reason == "DomainTaken" && said.message.ends_with(&format!("belongs to tenant {by}")))
+        }
     };
-    site.until::<Tenant>("late", 60, below).await.unwrap();
+    shop.spec.hosts.aliases.push("alpha.example".parse().unwrap());
+    shop.spec.hosts.wildcards.push("alpha.example".parse().unwrap());
+    site.put(&shop).await;
+    shop = site.until::<Tenant>("shop", 60, taken("DomainsOwned", "alpha")).await.unwrap();
+    assert_eq!(published(), lines(&all));
+    site.put(&tenant("late", &[&format!("x.{primary}")])).await;
+    site.until::<Tenant>("late", 60, taken("Placed", "shop")).await.unwrap();
     shop.spec.hosts = model::v1alpha1::HostRules::default();
     site.put(&shop).await;
     site.until::<Domain>("old.example", 60, |claim| claim.is_none()).await;
