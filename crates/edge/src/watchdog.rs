@@ -72,6 +72,8 @@ pub(crate) fn last_end(reason: &std::path::Path) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
     use super::*;
 
     const SHORT: Duration = Duration::from_millis(1200);

@@ -123,7 +123,7 @@ const fn nibble(hash: u64, depth: u32) -> usize {
 /// How a record is kept: wildcard, status of the redirect, unserved.
 pub(crate) fn kind(record: RecordRef<'_>, unserved: bool) -> u8 {
     let status = record.redirect.map_or(0, |redirect| redirect.status as u8);
-    u8::from(record.host.wildcard) * WILDCARD | status << 1 | if unserved { UNSERVED } else { 0 }
+    (u8::from(record.host.wildcard) * WILDCARD) | (status << 1) | if unserved { UNSERVED } else { 0 }
 }
 
 /// Whether a number is one that [`kind`] gives.
@@ -421,8 +421,7 @@ impl Leaf {
     /// Hashes are spread evenly, so the place is guessed from the hash and found a few steps beside.
     fn find(&self, hash: u32, host: HostRef<'_>) -> Option<usize> {
         let count = self.len();
-        #[expect(clippy::cast_possible_truncation, reason = "less than the count")]
-        let mut at = (u64::from(hash) * count as u64 >> 32) as usize;
+        let mut at = ((u64::from(hash) * count as u64) >> 32) as usize;
         while at > 0 && self.hash(at - 1) >= hash {
             at -= 1;
         }

@@ -1,4 +1,5 @@
 //! The table against a naive one, and its disk form against damage; seeds are printed, and set by `ATOLL_SEED`.
+#![expect(clippy::print_stdout, reason = "tests say their seed and figures")]
 
 use std::collections::BTreeMap;
 
