@@ -17,7 +17,7 @@ use cli::{Cli, Command};
 fn main() -> ExitCode {
     let cli = Cli::parse();
     match cli.command {
-        Command::Role(role) => roles::run(role, cli.global.state),
+        Command::Role(role) if !role.is_question() => roles::run(role, cli.global.state),
         _ => match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
             Ok(runtime) => runtime.block_on(cli::run(cli)),
             Err(error) => {

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 use crate::certificates::Shaking;
+use crate::client::Took;
 use crate::deliver::Deliver;
 use crate::feed::Feed;
 use crate::table::{Lookup, Routes};
@@ -96,14 +97,6 @@ async fn certificates(State(admin): State<Arc<Admin>>) -> Response {
     let book = shaking.book();
     let problems: std::collections::BTreeMap<_, _> = book.problems().into_iter().map(|problem| (problem.name, problem.reason)).collect();
     Json(serde_json::json!({ "number": book.number(), "certificates": book.certificates(), "problems": problems })).into_response()
-}
-
-/// What a tenant took of this edge in the last few seconds.
-#[derive(Debug, Serialize)]
-struct Took {
-    tenant: String,
-    #[serde(flatten)]
-    facts: crate::fair::Facts,
 }
 
 async fn tenants(State(admin): State<Arc<Admin>>) -> Json<Vec<Took>> {

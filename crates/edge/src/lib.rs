@@ -5,11 +5,12 @@
 //! sent again only when a gate processed nothing of it; a table never goes back; a visitor's request waits for no change of the routes; an edge
 //! that is stuck ends itself; upgrades pass the listening sockets on, so no connection is refused; certificates come by a feed of their own,
 //! are kept sealed on disk, and a handshake waits for nobody but that disk.
-//! Entry point: [`run`].
+//! Entry points: [`run`], [`client::tenants`].
 
 mod admin;
 mod audit;
 mod certificates;
+pub mod client;
 mod deliver;
 mod disk;
 mod fair;

@@ -322,6 +322,18 @@ async fn routes_come_by_feed_and_stay_without_control() {
     let (status, text) = admin("/routes").await;
     assert!(status == 200 && text.contains("\"hosts\":1") && !text.contains("v1;t="), "{text}");
     assert!(admin("/routes?host=shop.example").await.1.contains("\"tenant\":\"acme\""));
+    let acme = async {
+        loop {
+            // A turn is told until the next one ends; then what was asked in it is gone.
+            world.get("shop.example").await;
+            let took = edge::client::tenants((world.at, 9090).into()).await.unwrap();
+            if let Some(acme) = took.into_iter().find(|took| took.tenant == "acme") {
+                return acme.facts;
+            }
+        }
+    };
+    let facts = tokio::time::timeout(Duration::from_secs(30), acme).await.expect("what acme took is told");
+    assert!(facts.requests > 0 && facts.bytes_out > 0 && facts.busy_us > 0, "{facts:?}");
     let text = admin("/metrics").await.1;
     assert!(text.contains("atoll_edge_refusals_total{reason=\"UnknownHost\"} ") && !text.contains("{reason=\"UnknownHost\"} 0\n"), "{text}");
     let text = admin("/healthz").await.1;

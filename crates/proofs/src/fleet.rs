@@ -35,6 +35,8 @@ pub struct Fleet {
     pub cells: Vec<Cell>,
     client: GateClient,
     children: Vec<Child>,
+    /// Each edge's folder, and which of the children it is.
+    edge_folders: Vec<(PathBuf, usize)>,
     stop: CancellationToken,
     atoll: PathBuf,
     folder: tempfile::TempDir,
@@ -63,6 +65,11 @@ impl Cell {
 impl Fleet {
     /// Starts so many edges and cells; nothing is published yet.
     pub async fn start(edges: usize, cells: &[&str]) -> Result<Self> {
+        Self::start_at(Ipv4Addr::LOCALHOST, edges, cells).await
+    }
+
+    /// The same with gates that edges find at this address of the machine.
+    pub async fn start_at(gates: Ipv4Addr, edges: usize, cells: &[&str]) -> Result<Self> {
         let atoll = crate::world::program()?;
         let folder = tempfile::Builder::new().prefix("atoll-proof-").tempdir()?;
         let ca = Ca::create_or_open(&folder.path().join("ca"), &PlatformName::new("proof")?, Timestamp::now())?;
@@ -75,9 +82,20 @@ impl Fleet {
         let router = control::router(feed.clone());
         tokio::spawn(identity::serve(listener, config, router, |role| matches!(role, Role::Edge(_)), stop.clone()));
         let client = GateClient::new(&folder.path().join("control"))?;
-        let mut fleet = Self { feed, edges: Vec::new(), cells: Vec::new(), client, children: Vec::new(), stop, atoll, folder, feed_port };
+        let mut fleet = Self {
+            feed,
+            edges: Vec::new(),
+            cells: Vec::new(),
+            client,
+            children: Vec::new(),
+            edge_folders: Vec::new(),
+            stop,
+            atoll,
+            folder,
+            feed_port,
+        };
         for (number, name) in cells.iter().enumerate() {
-            fleet.start_gate(&ca, number, name)?;
+            fleet.start_gate(&ca, gates, number, name)?;
         }
         for number in 0..edges {
             fleet.start_edge(&ca, number)?;
@@ -85,11 +103,11 @@ impl Fleet {
         Ok(fleet)
     }
 
-    fn start_gate(&mut self, ca: &Ca, number: usize, name: &str) -> Result<()> {
+    fn start_gate(&mut self, ca: &Ca, at: Ipv4Addr, number: usize, name: &str) -> Result<()> {
         let (name, gate) = (CellName::new(name)?, GateName::new("gate-1")?);
         let folder = self.folder.path().join(format!("gate-{name}"));
         ca.ensure(&folder.join("identity"), &Role::Gate(name.clone(), gate.clone()), None, Timestamp::now())?;
-        let (entry, admin) = (free_port()?, free_port()?);
+        let (entry, admin) = (free_port(at)?, free_port(Ipv4Addr::LOCALHOST)?);
         self.spawn(
             &["gate", "--cell", name.as_str(), "--name", gate.as_str()],
             &[("--folder", folder.display().to_string()), ("--entry", entry.to_string()), ("--admin", admin.to_string())],
@@ -103,10 +121,12 @@ impl Fleet {
         let state = self.folder.path().join(format!("edge-{number}"));
         let name = format!("edge-{number}");
         ca.ensure(&state.join("identity/edge"), &Role::Edge(name.parse()?), None, Timestamp::now())?;
-        let ports = json!({ "feed": self.feed_port, "agent": free_port()?.port(), "edgeAdmin": free_port()?.port() });
+        let ports =
+            json!({ "feed": self.feed_port, "agent": free_port(Ipv4Addr::LOCALHOST)?.port(), "edgeAdmin": free_port(Ipv4Addr::LOCALHOST)?.port() });
         fs_err::write(state.join("platform.json"), json!({ "format": 1, "platform": "proof", "ports": ports }).to_string())?;
-        let listen = free_port()?;
+        let listen = free_port(Ipv4Addr::LOCALHOST)?;
         self.spawn(&["edge", "--name", &name], &[("--state", state.display().to_string()), ("--listen", listen.to_string())])?;
+        self.edge_folders.push((state, self.children.len() - 1));
         self.edges.push(listen);
         Ok(())
     }
@@ -122,6 +142,24 @@ impl Fleet {
         let child = command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn();
         self.children.push(child.with_context(|| format!("{} could not be started", self.atoll.display()))?);
         Ok(())
+    }
+
+    /// Ends the edges for good once the routes are on their disks, so that others can be started from their folders, which it returns.
+    pub async fn retire_edges(&mut self) -> Result<Vec<PathBuf>> {
+        self.edges.clear();
+        let mut folders = Vec::new();
+        for (folder, child) in self.edge_folders.drain(..) {
+            // A file that carries the edge's name is still being written.
+            let whole = |name: &str| name.starts_with("routes") && !name.contains(".edge-");
+            let kept = |entry: std::io::Result<fs_err::DirEntry>| {
+                entry.is_ok_and(|entry| whole(&entry.file_name().to_string_lossy()) && entry.metadata().is_ok_and(|file| file.len() > 0))
+            };
+            wait_for("the routes to be on the disk", WITHIN, async || Ok(fs_err::read_dir(folder.join("edge"))?.any(kept))).await?;
+            self.children[child].kill()?;
+            self.children[child].wait()?;
+            folders.push(folder);
+        }
+        Ok(folders)
     }
 
     /// Publishes a whole table; its generation.
@@ -173,7 +211,11 @@ impl Drop for Fleet {
             let _ = child.kill().and_then(|()| child.wait());
         }
         if let Some(logs) = std::env::var_os("ATOLL_PROOF_LOGS") {
-            let copy = Command::new("sh").args(["-c", "mkdir -p \"$2\" && cp \"$1\"/*.log \"$2\"", "sh"]).arg(self.folder.path()).arg(logs).status();
+            let copy = Command::new("sh")
+                .args(["-c", "mkdir -p \"$2\" && cp -r \"$1\" \"$2\" && find \"$2\" -type f ! -name '*.log' -delete", "sh"])
+                .arg(self.folder.path())
+                .arg(logs)
+                .status();
             if let Err(error) = copy {
                 crate::outcome::say(&format!("logs could not be kept: {error}"));
             }
@@ -181,7 +223,7 @@ impl Drop for Fleet {
     }
 }
 
-/// An address of the loopback interface that was free a moment ago.
-fn free_port() -> Result<SocketAddr> {
-    Ok(std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
+/// An address that was free a moment ago.
+fn free_port(at: Ipv4Addr) -> Result<SocketAddr> {
+    Ok(std::net::TcpListener::bind((at, 0))?.local_addr()?)
 }

@@ -7,6 +7,7 @@
 mod fault;
 mod fleet;
 mod http_client;
+mod lab;
 mod ledger;
 mod load;
 mod mailbox;

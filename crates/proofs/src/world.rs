@@ -258,7 +258,7 @@ pub fn program() -> Result<PathBuf> {
 }
 
 /// The root of the workspace: where the program was compiled, or the present folder.
-fn workspace() -> Result<PathBuf> {
+pub fn workspace() -> Result<PathBuf> {
     let here = std::env::current_dir()?;
     here.ancestors()
         .find(|folder| folder.join("blueprints/wordpress/blueprint.yaml").exists())

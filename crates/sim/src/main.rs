@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -55,10 +56,26 @@ enum Command {
     },
 }
 
+/// Seeds that take longer are worth a look.
+const SLOW: Duration = Duration::from_secs(60);
+
+/// Failures and slow worlds at once, the rest as a number that grows: a run of hours may be ended at any time.
+fn say(seed: u64, took: Duration, outcome: Result<(), &str>) {
+    static HELD: AtomicU64 = AtomicU64::new(0);
+    let line = match outcome {
+        Err(failure) => format!("seed {seed} did not hold, in {:.1} s: {failure}", took.as_secs_f64()),
+        Ok(()) if took > SLOW => format!("seed {seed} held, but took {:.1} s", took.as_secs_f64()),
+        Ok(()) if HELD.fetch_add(1, Relaxed) % 100 == 99 => format!("100 more seeds held, the last is {seed}"),
+        Ok(()) => return,
+    };
+    // Nobody may be reading.
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
 fn main() -> Result<ExitCode> {
     let (text, holds) = match Options::parse().command {
         Command::Worlds { seeds, from } => {
-            let many = many::run(from, seeds, Duration::MAX);
+            let many = many::run(from, seeds, Duration::MAX, say);
             (many.to_string(), many.failures.is_empty())
         }
         Command::World { seed, times } => {

@@ -22,9 +22,9 @@ pub struct Many {
 /// Most failures that are kept.
 const KEPT: usize = 20;
 
-/// Runs the worlds of these seeds, as many at once as there are cores; none is begun after `within`.
+/// Runs the worlds of these seeds, as many at once as there are cores; none is begun after `within`. Each one's end is told at once, with how long it took.
 #[must_use]
-pub fn run(from: u64, count: u64, within: Duration) -> Many {
+pub fn run(from: u64, count: u64, within: Duration, told: impl Fn(u64, Duration, Result<(), &str>) + Sync) -> Many {
     let began = Instant::now();
     let next = AtomicU64::new(from);
     let many = Mutex::new(Many::default());
@@ -37,14 +37,16 @@ pub fn run(from: u64, count: u64, within: Duration) -> Many {
                     if seed >= from.saturating_add(count) {
                         return;
                     }
-                    let outcome = world::run(seed);
+                    let start = Instant::now();
+                    let outcome = world::run(seed).map_err(|error| format!("{error:#}"));
+                    told(seed, start.elapsed(), outcome.as_ref().map(drop).map_err(String::as_str));
                     let mut many = many.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
                     match outcome {
                         Ok(summary) => {
                             many.held += 1;
                             add(&mut many.sum, summary);
                         }
-                        Err(error) if many.failures.len() < KEPT => many.failures.push((seed, format!("{error:#}"))),
+                        Err(error) if many.failures.len() < KEPT => many.failures.push((seed, error)),
                         Err(_) => {}
                     }
                 }

@@ -15,7 +15,7 @@ fn number(name: &str) -> Option<u64> {
 #[test]
 fn every_world_converges_and_holds_its_invariants() {
     let (count, within) = number("SIM_SEEDS").map_or((SEEDS, WITHIN), |count| (count, Duration::MAX));
-    let many = sim::many::run(number("SIM_FROM").unwrap_or(1), count, within);
+    let many = sim::many::run(number("SIM_FROM").unwrap_or(1), count, within, |_, _, _| {});
     assert!(many.failures.is_empty(), "{many}");
     assert!(many.held >= 4, "only {} worlds were begun in {WITHIN:?}", many.held);
     assert!(many.sum.operations > many.held, "the worlds are too tame: {many}");

@@ -468,3 +468,39 @@ pub enum Operation {
 fn span(text: &str) -> Result<Span, String> {
     text.parse().map_err(|_| format!("{text:?} is not a time such as 30s, 10m or 2h"))
 }
+
+/// What an edge can be asked.
+#[derive(Debug, Subcommand)]
+pub enum EdgeCommand {
+    /// What tenants take of this machine's edge, the heaviest first; on a terminal again every five seconds.
+    Top(Top),
+}
+
+/// `atoll edge top`.
+#[derive(Debug, Args)]
+pub struct Top {
+    /// What makes a tenant heavy.
+    #[arg(long, value_enum, default_value_t = Order::Requests)]
+    pub by: Order,
+    /// So many tenants at most.
+    #[arg(long, value_name = "TENANTS", default_value_t = 20)]
+    pub most: usize,
+    /// Print once and end, as it is where the output is no terminal.
+    #[arg(long)]
+    pub once: bool,
+}
+
+/// An order of tenants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Order {
+    /// Answered requests.
+    Requests,
+    /// Time that its requests took.
+    Time,
+    /// Octets, both ways.
+    Bytes,
+    /// Answers of 500 and above.
+    Errors,
+    /// Requests that were not let in.
+    Refused,
+}

@@ -33,9 +33,12 @@ pub const STORE_IN_USE: &str = "A0915";
 /// The folder of an operator cannot be used.
 pub const CREDENTIALS: &str = "A0916";
 
+/// No edge answers on this machine.
+pub const NO_EDGE: &str = "A0917";
+
 /// Every code of this file.
 #[cfg(test)]
-pub const ALL: [&str; 16] = [
+pub const ALL: [&str; 17] = [
     UNREACHABLE,
     LOST,
     TIMED_OUT,
@@ -52,4 +55,5 @@ pub const ALL: [&str; 16] = [
     BACKUP,
     STORE_IN_USE,
     CREDENTIALS,
+    NO_EDGE,
 ];

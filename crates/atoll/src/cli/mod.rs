@@ -12,6 +12,7 @@ mod cells;
 mod completions;
 mod confirm;
 mod doctor;
+mod edge;
 mod exit;
 mod explain;
 mod faults;
@@ -32,9 +33,11 @@ use std::process::ExitCode;
 
 use model::{Fault, Whose};
 
-pub use args::{Cli, Command};
+pub use args::{Cli, Command, EdgeCommand};
 use exit::Failure;
 use session::Session;
+
+use crate::roles::{EdgeRole, Role};
 
 /// Runs a command for people; the processes of a platform are not its business.
 pub async fn run(cli: Cli) -> ExitCode {
@@ -74,6 +77,7 @@ async fn dispatch(session: &Session, command: Command) -> Result<(), Failure> {
         Command::Tenant(command) => tenants::run(session, command).await,
         Command::Cell(command) => cells::run(session, command).await,
         Command::Operation(command) => operations::run(session, command).await,
+        Command::Role(Role::Edge(EdgeRole { ask: Some(EdgeCommand::Top(args)), .. })) => edge::top(session, args).await,
         Command::Role(role) => {
             let fault = Fault::new(faults::NOT_HERE, Whose::Atoll, format!("{role:?} is a process of its own, not a command of a running one"));
             Err(Failure::new(exit::Exit::Failed, fault))

@@ -13,11 +13,13 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result};
-use clap::Subcommand;
+use anyhow::{Context as _, Result, bail};
+use clap::{Args, Subcommand};
 use model::{CellName, GateName};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
+
+use crate::cli::EdgeCommand;
 
 /// Which process to be.
 #[derive(Debug, Subcommand)]
@@ -36,19 +38,8 @@ pub enum Role {
         #[arg(long, default_value = "/var/run/docker.sock")]
         docker: PathBuf,
     },
-    /// Routes visitors to cells.
-    #[command(hide = true)]
-    Edge {
-        /// Public address and port.
-        #[arg(long)]
-        listen: SocketAddr,
-        /// Public address and port for visitors under TLS.
-        #[arg(long)]
-        secure: Option<SocketAddr>,
-        /// Name of this process among edges that replace one another.
-        #[arg(long)]
-        name: String,
-    },
+    /// The public router of this machine.
+    Edge(EdgeRole),
     /// Is a cell's door.
     #[command(hide = true)]
     Gate {
@@ -68,6 +59,39 @@ pub enum Role {
         #[arg(long, default_value = "0.0.0.0:9443")]
         admin: SocketAddr,
     },
+}
+
+impl Role {
+    /// Whether a person asks a process something, rather than being it.
+    pub const fn is_question(&self) -> bool {
+        matches!(self, Self::Edge(EdgeRole { ask: Some(_), .. }))
+    }
+}
+
+/// `atoll edge`: the process itself, or a question to it.
+#[derive(Debug, Args)]
+#[command(subcommand_negates_reqs = true, args_conflicts_with_subcommands = true)]
+pub struct EdgeRole {
+    /// The process.
+    #[command(flatten)]
+    pub serve: Option<EdgeServe>,
+    /// The question.
+    #[command(subcommand)]
+    pub ask: Option<EdgeCommand>,
+}
+
+/// Routes visitors to cells.
+#[derive(Debug, Args)]
+pub struct EdgeServe {
+    /// Public address and port.
+    #[arg(long, hide = true)]
+    pub listen: SocketAddr,
+    /// Public address and port for visitors under TLS.
+    #[arg(long, hide = true)]
+    pub secure: Option<SocketAddr>,
+    /// Name of this process among edges that replace one another.
+    #[arg(long, hide = true)]
+    pub name: String,
 }
 
 /// Runs a role until it is told to stop.
@@ -90,7 +114,8 @@ fn block_on(role: Role, state: PathBuf) -> Result<()> {
         match role {
             Role::Control { docker } => control::run(&state, &docker, stop).await,
             Role::Agent { docker } => agent::run(&state, &docker, stop).await,
-            Role::Edge { listen, secure, name } => edge::run(&state, listen, secure, name, stop).await,
+            Role::Edge(EdgeRole { serve: Some(EdgeServe { listen, secure, name }), .. }) => edge::run(&state, listen, secure, name, stop).await,
+            Role::Edge(EdgeRole { serve: None, .. }) => bail!("an edge is started with --listen and --name; a person asks it with `atoll edge top`"),
             Role::Gate { folder, cell, name, entry, admin } => {
                 let identity = folder.join("identity");
                 Ok(gate::run(gate::Options { cell, name, state: folder, identity, entry, admin }, stop).await?)

@@ -20,8 +20,9 @@ use model::TenantName;
 use proxy::Reason;
 
 pub(crate) use class::Classes;
+pub use tenant::Facts;
+pub(crate) use tenant::Pass;
 use tenant::{Client, Crowd, Tenant};
-pub(crate) use tenant::{Facts, Pass};
 
 /// Maps that are locked apart.
 const SHARDS: usize = 64;

@@ -52,4 +52,7 @@ faults! { COMMAND_LINE;
     CREDENTIALS "A0916" Caller, "an operator's folder that cannot be used",
         "Control on another machine is reached with a certificate, its key and a token, which only their owner may read.",
         "copy operators/<name> of the platform's state folder, keep its files' mode 0600, and name the copy with --credentials";
+    NO_EDGE "A0917" Caller, "no edge answers on this machine",
+        "What tenants take of an edge is told by that edge's admin door, which only its own machine reaches.",
+        "type the command where the edge runs; atoll doctor says whether it is up";
 }

@@ -3,6 +3,7 @@
 mod blast_radius;
 mod control_down;
 mod edge_fair;
+mod edge_ha;
 mod edge_hold;
 mod edge_routes;
 mod edge_speed;
@@ -34,6 +35,7 @@ pub const ALL: &[(&str, &str)] = &[
         "certificates from a real ACME server on every edge, renewed under visitors; a hundred thousand at the start; handshakes beside HAProxy",
     ),
     ("edge-fair", "a tenant floods with ten times its share: the others do not notice"),
+    ("edge-ha", "two edges share a virtual address: one is lost, visitors go on at the other; programs are replaced and no request fails"),
     ("edge-hold", "a tenant changes its owner a thousand times under load: no request fails, none is served by a cell that does not own it"),
     ("rolling", "a new blueprint version rolls through a cell under load; one that never gets ready stops"),
     ("edge-speed", "what a request costs at the edge, beside HAProxy and nginx with Lua, with memory, tail and the way through the gate"),
@@ -52,6 +54,7 @@ pub async fn run(options: &Options) -> Result<Outcome> {
         "upgrade" => upgrade::prove(options).await,
         "edge-tls" => edge_tls::prove(options).await,
         "edge-fair" => edge_fair::prove(options).await,
+        "edge-ha" => edge_ha::prove(options).await,
         "edge-hold" => edge_hold::prove(options).await,
         "rolling" => rolling::prove(options).await,
         "edge-speed" => edge_speed::prove(options).await,

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use tokio::process::{Child, Command};
 
 use super::SECURE;
@@ -25,7 +25,7 @@ impl Haproxy {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let at = SocketAddr::from((at, SECURE));
         let config = format!(
-            "global\n  nbthread {threads}\n  maxconn 20000\n  tune.ssl.default-dh-param 2048\n  ssl-default-bind-options ssl-min-ver TLSv1.2\n  \
+            "global\n  nbthread {threads}\n  maxconn 4000\n  tune.ssl.default-dh-param 2048\n  ssl-default-bind-options ssl-min-ver TLSv1.2\n  \
              ssl-default-bind-ciphersuites TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256\n  ssl-default-bind-curves X25519:P-256\n\
              defaults\n  mode http\n  timeout client 30s\n  timeout server 30s\n  timeout connect 5s\n\
              frontend visitors\n  bind {at} ssl crt {} alpn http/1.1\n  http-request return status 404\n",
@@ -34,7 +34,7 @@ impl Haproxy {
         let path = folder.join("haproxy.cfg");
         fs_err::write(&path, config)?;
         let log = fs_err::File::create(folder.join("haproxy.log"))?.into_parts().0;
-        let process = Command::new("haproxy")
+        let mut process = Command::new("haproxy")
             .args(["-db", "-f"])
             .arg(&path)
             .stdout(Stdio::null())
@@ -42,7 +42,12 @@ impl Haproxy {
             .kill_on_drop(true)
             .spawn()
             .context("HAProxy is the peer of this proof; install it (Debian: haproxy)")?;
-        wait_for("HAProxy", READY_WITHIN, async || Ok(tokio::net::TcpStream::connect(at).await.is_ok())).await?;
+        let serves = async || {
+            let ended = process.try_wait()?.is_some();
+            ensure!(!ended, "it ended: {}", fs_err::read_to_string(folder.join("haproxy.log"))?.trim());
+            Ok(tokio::net::TcpStream::connect(at).await.is_ok())
+        };
+        wait_for("HAProxy", READY_WITHIN, serves).await?;
         Ok(Self { at, process })
     }
 
