@@ -25,8 +25,10 @@ const LOCK: &str = "routes.lock";
 const TOGETHER: Duration = Duration::from_millis(200);
 /// Pause after a write that failed, or while another edge writes.
 const AGAIN: Duration = Duration::from_secs(1);
-/// A log may grow to this, and to a quarter of its base: beyond, reading it takes longer than it saves.
+/// A log may grow to a quarter of its base, within these: beyond, reading it takes longer than it saves. The larger one holds some thirty thousand changes,
+/// which take half a second at a start.
 const SMALL_LOG: u64 = 4 * 1024 * 1024;
+const LARGE_LOG: u64 = 16 * 1024 * 1024;
 
 /// What was found at the start, and the hand that writes on.
 pub(crate) struct Disk {
@@ -134,7 +136,7 @@ impl Disk {
     fn open_log(&self, good: u64, base: u64) -> std::io::Result<Log> {
         let file = OpenOptions::new().append(true).create(true).mode(0o600).open(self.path(self.number, "log"))?;
         file.set_len(good)?;
-        Ok(Log { file, octets: good, most: (base / 4).max(SMALL_LOG) })
+        Ok(Log { file, octets: good, most: (base / 4).clamp(SMALL_LOG, LARGE_LOG) })
     }
 
     fn put_aside(&self, number: u64, problem: &str) {
