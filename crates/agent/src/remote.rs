@@ -9,7 +9,7 @@ use bytes::Bytes;
 use data::{ClusterOrder, ClusterReport, Data, DataError, TenantOrder, TenantReport};
 use http::{Method, Request, Response, StatusCode, header};
 use identity::{HttpsClient, IdentityError, Role};
-use model::{CellName, MachineName};
+use model::{CellName, Generation, MachineName};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -89,7 +89,7 @@ impl Data for RemoteData {
         self.call(Method::POST, format!("/v1/clusters/{cell}/stop"), &(), LONG).await
     }
 
-    async fn retire(&self, cell: &CellName) -> Result<(), DataError> {
-        self.call(Method::POST, format!("/v1/clusters/{cell}/retire"), &(), LONG).await
+    async fn retire(&self, cell: &CellName, number: Generation) -> Result<(), DataError> {
+        self.call(Method::POST, format!("/v1/clusters/{cell}/retire"), &number, LONG).await
     }
 }

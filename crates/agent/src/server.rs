@@ -10,7 +10,7 @@ use axum::routing::{post, put};
 use axum::{Json, Router};
 use data::{ClusterOrder, ClusterReport, DataError, SharedData, TenantOrder, TenantReport};
 use identity::{IdentityError, Role, tls};
-use model::CellName;
+use model::{CellName, Generation};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -86,6 +86,11 @@ async fn stop_nodes(State(data): State<SharedData>, Captured(cell): Captured<Cel
     Ok(Json(data.stop(&cell).await?))
 }
 
-async fn retire(State(data): State<SharedData>, Captured(cell): Captured<CellName>) -> Result<Json<()>, Refusal> {
-    Ok(Json(data.retire(&cell).await?))
+async fn retire(
+    State(data): State<SharedData>,
+    Captured(cell): Captured<CellName>,
+    Json(number): Json<Option<Generation>>,
+) -> Result<Json<()>, Refusal> {
+    // A control of an older release sends no number. It is refused as the oldest, and asks again until it is replaced.
+    Ok(Json(data.retire(&cell, number.unwrap_or(Generation(0))).await?))
 }

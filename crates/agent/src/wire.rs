@@ -6,7 +6,7 @@
 //! | `GET /v1/clusters/{cell}` | - | [`data::ClusterReport`] |
 //! | `PUT /v1/clusters/{cell}/tenant` | [`data::TenantOrder`] | [`data::TenantReport`] |
 //! | `POST /v1/clusters/{cell}/stop` | - | - |
-//! | `POST /v1/clusters/{cell}/retire` | - | - |
+//! | `POST /v1/clusters/{cell}/retire` | [`model::Generation`] | - |
 //!
 //! A refusal is a [`DataError`] under the status of [`status`].
 

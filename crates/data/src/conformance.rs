@@ -101,7 +101,7 @@ async fn unknown_cell_is_refused(subject: &Subject) {
     refused(subject.data.observe(&cell).await, "UnknownCell");
     refused(subject.data.tenant(&cell, &tenant(TenantAccess::Open)).await, "UnknownCell");
     refused(subject.data.stop(&cell).await, "UnknownCell");
-    must(subject.data.retire(&cell).await, "retire of what is not there: nothing happens");
+    must(subject.data.retire(&cell, Generation(0)).await, "retire of what is not there: nothing happens");
 }
 
 async fn bad_order_is_refused(subject: &Subject) {
@@ -227,12 +227,19 @@ async fn stop_keeps_the_data(subject: &Subject) {
 
 async fn retire_is_repeatable(subject: &Subject) {
     must(subject.data.ensure(&subject.order).await, "ensure");
+    let (cell, held) = (&subject.order.cell, subject.order.generation);
+    // What a control that was paused says when it goes on does not end what was ordered after it.
+    let old = Generation(held.0 - 1);
+    assert_eq!(subject.data.retire(cell, old).await, Err(DataError::Older { held, offered: old }));
+    let number = Generation(held.0 + 2);
     for _ in 0..2 {
-        must(subject.data.retire(&subject.order.cell).await, "retire");
+        must(subject.data.retire(cell, number).await, "retire");
     }
     refused(subject.data.observe(&subject.order.cell).await, "UnknownCell");
-    // What a control that was paused says when it goes on does not make it anew.
-    let late = ClusterOrder { generation: Generation(subject.order.generation.0 - 1), ..subject.order.clone() };
-    assert_eq!(subject.data.ensure(&late).await, Err(DataError::Older { held: subject.order.generation, offered: late.generation }));
+    // Nor does it make it anew: not the order that stood, doubled, nor one that was never heard before.
+    for late in [old, held, Generation(held.0 + 1), number] {
+        let late = ClusterOrder { generation: late, ..subject.order.clone() };
+        assert_eq!(subject.data.ensure(&late).await, Err(DataError::Older { held: number, offered: late.generation }));
+    }
     refused(subject.data.observe(&subject.order.cell).await, "UnknownCell");
 }

@@ -56,7 +56,7 @@ struct World {
     reachable: bool,
     writes: u64,
     clusters: BTreeMap<CellName, Cluster>,
-    /// The newest order of a cluster that was retired.
+    /// The newest number under which a cluster was retired.
     retired: Generation,
 }
 
@@ -258,7 +258,7 @@ impl World {
                 cluster.since = Instant::now();
             }
             cluster.order = order.clone();
-        } else if order.generation < self.retired {
+        } else if order.generation <= self.retired {
             return Err(DataError::Older { held: self.retired, offered: order.generation });
         } else {
             let (tenants, numbers) = (BTreeMap::new(), TenantNumbers::default());
@@ -310,11 +310,15 @@ impl World {
         Ok(())
     }
 
-    fn retire(&mut self, cell: &CellName) {
-        if let Some(cluster) = self.clusters.remove(cell) {
-            self.retired = self.retired.max(cluster.order.generation);
+    fn retire(&mut self, cell: &CellName, number: Generation) -> Result<(), DataError> {
+        if let Some(held) = self.clusters.get(cell).map(|cluster| cluster.order.generation).filter(|held| *held > number) {
+            return Err(DataError::Older { held, offered: number });
+        }
+        self.retired = self.retired.max(number);
+        if self.clusters.remove(cell).is_some() {
             self.writes += 1;
         }
+        Ok(())
     }
 }
 
@@ -336,12 +340,8 @@ impl Data for FakeData {
         self.call(|world| world.stop(cell)).await
     }
 
-    async fn retire(&self, cell: &CellName) -> Result<(), DataError> {
-        self.call(|world| {
-            world.retire(cell);
-            Ok(())
-        })
-        .await
+    async fn retire(&self, cell: &CellName, number: Generation) -> Result<(), DataError> {
+        self.call(|world| world.retire(cell, number)).await
     }
 }
 

@@ -82,6 +82,7 @@ pub trait Data: Send + Sync {
     /// Stops the cluster's nodes cleanly, keeps the data.
     async fn stop(&self, cell: &CellName) -> Result<(), DataError>;
 
-    /// Stops the nodes and renames their data aside; deleted only after the order's grace. Again: nothing happens.
-    async fn retire(&self, cell: &CellName) -> Result<(), DataError>;
+    /// Stops the nodes and renames their data aside; deleted only after the order's grace. Again: nothing happens. Refused under a number older than the
+    /// newest order. The number is kept, also where no cluster stands: an order that is still on its way under this number or an older one makes none.
+    async fn retire(&self, cell: &CellName, number: Generation) -> Result<(), DataError>;
 }

@@ -7,7 +7,7 @@
 //!              /n1/{data,conf,tmp} a node
 //!              /db                 settings of the single-writer endpoint
 //! S/data/.retired/<cell>.<deleted after, unix seconds>
-//!                /newest.json     the newest order of a cluster that was retired
+//!                /newest.json     the newest number under which a cluster was retired
 //! ```
 
 use std::collections::BTreeSet;
@@ -141,19 +141,19 @@ impl Folder {
     }
 }
 
-/// The newest order of a cluster that was retired under this state folder.
+/// The newest number under which a cluster was retired under this state folder.
 pub(crate) fn newest_retired(state: &Path) -> Result<Generation, Error> {
     Ok(read_json(&state.join("data").join(".retired").join("newest.json"))?.unwrap_or(Generation(0)))
 }
 
-/// Notes the order of a cluster before it is retired.
-pub(crate) fn note_retired(state: &Path, order: Generation) -> Result<(), Error> {
-    if order <= newest_retired(state)? {
+/// Notes the number under which a cluster is retired, before it is.
+pub(crate) fn note_retired(state: &Path, number: Generation) -> Result<(), Error> {
+    if number <= newest_retired(state)? {
         return Ok(());
     }
     let aside = state.join("data").join(".retired");
     make(&aside, 0o700, None)?;
-    write_json(&aside.join("newest.json"), &order)
+    write_json(&aside.join("newest.json"), &number)
 }
 
 /// Whether a state transfer into this data began and did not end, by the marks that the transfer itself leaves.

@@ -30,7 +30,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use data::{ClusterOrder, ClusterReport, Data, DataError, TenantOrder, TenantReport, supersedes};
-use model::CellName;
+use model::{CellName, Generation};
 use tokio::task::JoinHandle;
 
 pub use error::Error;
@@ -109,7 +109,7 @@ impl Mariadb {
             let Some(order) = folder.order()? else { continue };
             let retired = folder.record()?.is_some_and(|record| record.retired);
             mariadb.take_up(order)?;
-            if retired && let Err(error) = mariadb.retire(&name).await {
+            if retired && let Err(error) = mariadb.put_aside(&name).await {
                 tracing::warn!(cell = %name, %error, "it stays retired and is cleared away later");
             }
         }
@@ -123,6 +123,14 @@ impl Mariadb {
     fn cell(&self, name: &CellName) -> Result<Arc<Cell>, DataError> {
         let found = self.cells().get(name).map(|kept| kept.cell.clone());
         found.ok_or_else(|| DataError::unknown_cell(name))
+    }
+
+    /// Ends a cell, keeps its data aside; nothing where there is none.
+    async fn put_aside(&self, cell: &CellName) -> Result<(), DataError> {
+        let Ok(cell) = self.cell(cell) else { return Ok(()) };
+        clear(&cell).await.map_err(|error| failed(&error))?;
+        self.cells().remove(&cell.name);
+        Ok(())
     }
 
     /// Begins to keep a cell.
@@ -165,7 +173,7 @@ impl Data for Mariadb {
         order.check()?;
         let Ok(cell) = self.cell(&order.cell) else {
             let held = folder::newest_retired(&self.platform.options.state).map_err(|error| failed(&error))?;
-            if order.generation < held {
+            if order.generation <= held {
                 return Err(DataError::Older { held, offered: order.generation });
             }
             Folder::new(&self.platform.options.state, &order.cell).write_order(order).map_err(|error| failed(&error))?;
@@ -210,11 +218,16 @@ impl Data for Mariadb {
         Ok(())
     }
 
-    async fn retire(&self, cell: &CellName) -> Result<(), DataError> {
-        let Ok(cell) = self.cell(cell) else { return Ok(()) };
-        clear(&cell).await.map_err(|error| failed(&error))?;
-        self.cells().remove(&cell.name);
-        Ok(())
+    async fn retire(&self, cell: &CellName, number: Generation) -> Result<(), DataError> {
+        if let Ok(cell) = self.cell(cell) {
+            let held = cell.known().order.generation;
+            if held > number {
+                return Err(DataError::Older { held, offered: number });
+            }
+        }
+        // Before anything is ended, and also where nothing stands: an order under an older number may still be on its way.
+        folder::note_retired(&self.platform.options.state, number).map_err(|error| failed(&error))?;
+        self.put_aside(cell).await
     }
 }
 
@@ -230,8 +243,6 @@ fn fits(held: &ClusterOrder, offered: &ClusterOrder) -> Result<(), DataError> {
 
 /// Ends a cell's containers, removes its network, and renames its data aside.
 async fn clear(cell: &Arc<Cell>) -> Result<(), Error> {
-    let order = cell.known().order.generation;
-    folder::note_retired(&cell.platform.options.state, order)?;
     cell.remember(|record| record.retired = true)?;
     endpoint::stop(cell).await?;
     let mut nodes = cell.known().names();

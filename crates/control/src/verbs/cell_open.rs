@@ -102,7 +102,7 @@ pub async fn retire_data(world: &World, name: &CellName, machine: Option<&model:
     let mut sent = desk.turn.lock().await;
     sent.order = None;
     let agent = cells::agent(world, name, Some(machine)).map_err(ways::data_error)?;
-    match agent.retire(name).await {
+    match agent.retire(name, world.number()).await {
         Ok(()) => Ok(()),
         Err(DataError::Refused { reason, .. }) if reason == "UnknownCell" => Ok(()),
         Err(error) => Err(ways::data_error(error)),

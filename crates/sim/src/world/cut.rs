@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use control::{Files, GateError, GateTarget, Gates, Machines, PortError};
 use data::{ClusterOrder, ClusterReport, Data, DataError, SharedData, TenantOrder, TenantReport};
 use engine::{Engine, EngineError, Job, JobDone, LogOptions, LogStream, Observation, SharedEngine, Wanted};
-use model::{CellName, Document, InstanceName, Kind, MachineName, Revision, TenantName};
+use model::{CellName, Document, Generation, InstanceName, Kind, MachineName, Revision, TenantName};
 use routes::{GateReport, GateState};
 use store::{Committed, Compare, Event, Key, Lease, ListOptions, Page, SharedStore, Store, StoreError, Watch, Write};
 use tokio::sync::watch;
@@ -137,8 +137,8 @@ impl Data for CutData {
     async fn stop(&self, cell: &CellName) -> Result<(), DataError> {
         self.1.call(self.0.stop(cell)).await
     }
-    async fn retire(&self, cell: &CellName) -> Result<(), DataError> {
-        self.1.call(self.0.retire(cell)).await
+    async fn retire(&self, cell: &CellName, number: Generation) -> Result<(), DataError> {
+        self.1.call(self.0.retire(cell, number)).await
     }
 }
 
