@@ -223,23 +223,25 @@ impl Book {
         Some((mark.name.clone(), mark.until()))
     }
 
-    /// What visitors of a host are to be told: its own policy, or that of everybody.
+    /// What visitors of a host are to be told: its own policy, that of a wildcard above it, or that of everybody.
     #[must_use]
     pub fn policy(&self, host: &str) -> Https {
         let policies = self.policies.read().unwrap_or_else(PoisonError::into_inner);
-        policies.get(host).or_else(|| policies.get(EVERYBODY)).copied().unwrap_or_default()
+        let above = || policies.get(&host[host.find('.')?..]);
+        policies.get(host).or_else(above).or_else(|| policies.get(EVERYBODY)).copied().unwrap_or_default()
     }
 
-    /// Whether this very host has a policy of its own.
+    /// Whether this very host, or wildcard, has a policy of its own.
     #[must_use]
     pub fn own_policy(&self, host: &str) -> Option<Https> {
-        self.policies.read().unwrap_or_else(PoisonError::into_inner).get(host).copied()
+        self.policies.read().unwrap_or_else(PoisonError::into_inner).get(policy_key(host)).copied()
     }
 
-    /// Hosts that have a policy of their own.
+    /// Hosts and wildcards that have a policy of their own.
     #[must_use]
     pub fn policies(&self) -> Vec<String> {
-        self.policies.read().unwrap_or_else(PoisonError::into_inner).keys().map(|host| host.to_string()).collect()
+        let policies = self.policies.read().unwrap_or_else(PoisonError::into_inner);
+        policies.keys().map(|key| if key.starts_with('.') { format!("*{key}") } else { key.to_string() }).collect()
     }
 
     /// What visitors of a host are told: nothing unless a certificate covers it, so that nobody is sent where no handshake succeeds.
@@ -486,10 +488,10 @@ impl Book {
             What::Tickets(keys) => self.tickets.set(keys),
             What::Gone(Kind::Tickets) => self.tickets.set(&crate::TicketKeys::default()),
             What::Policy(policy) => {
-                self.policies.write().unwrap_or_else(PoisonError::into_inner).insert(entry.name.as_str().into(), *policy);
+                self.policies.write().unwrap_or_else(PoisonError::into_inner).insert(policy_key(&entry.name).into(), *policy);
             }
             What::Gone(Kind::Policy) => {
-                self.policies.write().unwrap_or_else(PoisonError::into_inner).remove(entry.name.as_str());
+                self.policies.write().unwrap_or_else(PoisonError::into_inner).remove(policy_key(&entry.name));
             }
             What::Certificate(_) | What::Gone(Kind::Certificate) => {}
         }
@@ -559,6 +561,11 @@ fn parsed(name: &str, entry: Option<Entry>) -> Result<Arc<CertifiedKey>, Problem
         }
         _ => Err(problem("its entry is gone from the file".to_owned())),
     }
+}
+
+/// By which the policy of a host is found: a wildcard's without its star, which is how the end of a host looks.
+fn policy_key(host: &str) -> &str {
+    host.strip_prefix('*').filter(|rest| rest.starts_with('.')).unwrap_or(host)
 }
 
 /// What a sealed part is bound to.

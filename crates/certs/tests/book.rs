@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use certs::{Book, Certificate, Challenge, Choice, DEFAULT, Kind, Line, Pair, Told, What, self_signed};
+use certs::{Book, Certificate, Challenge, Choice, DEFAULT, EVERYBODY, Https, Kind, Line, Pair, Told, What, self_signed};
 use identity::Sealer;
 use jiff::{SignedDuration, Timestamp};
 use model::Sensitive;
@@ -55,6 +55,27 @@ fn a_name_is_answered_with_its_own_certificate_then_a_wildcard_then_the_default(
     book.put(vec![("a".to_owned(), What::Gone(Kind::Certificate))]).unwrap();
     assert_eq!(shown(&book, "a.shop.example").unwrap()[0], "*.shop.example", "the wildcard steps in");
     assert_eq!(shown(&book, "b.example").unwrap()[0], "platform.example");
+}
+
+#[test]
+fn a_host_is_told_its_own_policy_then_a_wildcards_then_everybodys() {
+    let folder = tempfile::tempdir().unwrap();
+    let told = |hsts| Https { redirect: true, hsts };
+    let policy = |host: &str, hsts| (host.to_owned(), What::Policy(told(hsts)));
+    {
+        let book = book(folder.path(), "own");
+        book.put(vec![policy(EVERYBODY, 1), policy("*.shop.example", 2), policy("a.shop.example", 3)]).unwrap();
+    }
+    let book = book(folder.path(), "own");
+    let hosts = ["shop.example", "z.shop.example", "a.shop.example", "y.z.shop.example", "localhost"];
+    assert_eq!(hosts.map(|host| book.policy(host).hsts), [1, 2, 3, 1, 1]);
+    assert_eq!(book.own_policy("*.shop.example"), Some(told(2)));
+    assert_eq!(book.own_policy("z.shop.example"), None);
+    let mut policies = book.policies();
+    policies.sort();
+    assert_eq!(policies, ["*", "*.shop.example", "a.shop.example"]);
+    book.put(vec![("*.shop.example".to_owned(), What::Gone(Kind::Policy))]).unwrap();
+    assert_eq!(book.policy("z.shop.example").hsts, 1);
 }
 
 #[test]

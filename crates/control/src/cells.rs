@@ -108,7 +108,7 @@ pub async fn pass(world: &World, name: &CellName) -> Result<Pass, StoreError> {
         }
         if desk.observe(observed.clone()) {
             world.view.wakes().gates(name);
-            world.view.wakes().routes.wake();
+            world.view.mark_stale_cell(name);
             world.view.wakes().steps.poke();
         }
     }

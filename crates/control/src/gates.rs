@@ -176,7 +176,7 @@ fn note(world: &World, target: &GateTarget, state: &Arc<GateState>, answer: Resu
             world.acks.note(target, Ack { state: state.clone(), report });
             if news {
                 world.view.wakes().steps.poke();
-                world.view.wakes().routes.wake();
+                world.view.mark_stale_cell(&target.cell);
                 world.view.wakes().cell(&target.cell);
             }
             Ok(())

@@ -1,31 +1,117 @@
-//! The route table as a whole, from documents and what gates have acknowledged.
+//! The route table, from documents and what gates have acknowledged.
 //!
 //! A tenant that opens is published only after its gates know it; a tenant that closes is withdrawn at once. What was published in an earlier term stays:
 //! `status.serving` says that gates were told then.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::time::Duration;
 
 use engine::{InstanceState, Observed, roll};
-use model::v1alpha1::{Cell, OperationState, Tenant, TenantState, Verb};
+use model::v1alpha1::{Cell, OperationState, RedirectCode, Tenant, TenantState, Verb};
 use model::{CellName, DomainName, Generation, TenantName, Typed};
-use routes::{CellEndpoint, GateEndpoint, GateKey, GateTenantState, HostPattern, Record, Refused, RouteState};
+use routes::{CellEndpoint, Change, GateEndpoint, GateKey, GateTenantState, HostPattern, Record, Redirect, RedirectStatus, Refused, RouteState};
+use tokio::time::Instant;
 
 use crate::gates::Ack;
 use crate::view::Known;
 use crate::world::World;
 use crate::{gates, names, wanted};
 
-/// Publishes what stands. Gives the generation in which it stands; `None` while some cell's key cannot be read: nothing half is ever published.
+/// The whole table is compared this often, whatever is thought to have changed.
+const WHOLE_EVERY: Duration = Duration::from_secs(600);
+
+/// What was last published, by the cell it belongs to.
+#[derive(Default)]
+pub struct Lists {
+    hosts: BTreeMap<CellName, Vec<HostPattern>>,
+    /// When the whole table was last compared.
+    whole: Option<Instant>,
+}
+
+/// Publishes what stands: the routes of those cells of which something may have changed, so that a change costs what its cell holds; now and then all. Gives
+/// the generation in which it stands; `None` while some cell's key cannot be read: nothing half is ever published.
 pub async fn publish(world: &World) -> Option<Generation> {
-    let cells: Vec<_> = world.view.read(|known| known.snapshot.cells.iter().map(|(name, cell)| (name.clone(), cell.clone())).collect());
-    let mut keys = BTreeMap::new();
-    for (name, cell) in cells {
-        if cell.status.allocation.is_none() || world.view.read(|known| known.by_cell.get(&name).is_none_or(|tenants| tenants.is_empty())) {
-            continue;
+    let mut lists = world.routing.lock().await;
+    let mut stale = world.view.take_stale();
+    stale.all |= lists.whole.is_none_or(|at| at.elapsed() >= WHOLE_EVERY);
+    if stale.all {
+        world.feed.limit(world.view.read(|known| known.snapshot.platform_spec().limits));
+    }
+    let published = if stale.all { publish_all(world, &mut lists).await } else { publish_cells(world, &mut lists, &stale.cells).await };
+    if published.is_none() {
+        world.view.mark_stale(stale);
+    }
+    published
+}
+
+async fn publish_all(world: &World, lists: &mut Lists) -> Option<Generation> {
+    let cells: Vec<_> = world.view.read(|known| known.by_cell.keys().cloned().collect());
+    let keys = keys(world, &cells).await?;
+    let (endpoints, records) = world.view.read(|known| {
+        let tables: Vec<_> = keys.into_iter().filter_map(|(name, key)| table(world, known, &name, key)).collect();
+        let (endpoints, records): (Vec<_>, Vec<_>) = tables.into_iter().unzip();
+        (endpoints, records.concat())
+    });
+    lists.hosts.clear();
+    for record in &records {
+        lists.hosts.entry(record.cell.clone()).or_default().push(record.host.clone());
+    }
+    let (generation, refused) = world.feed.publish(&world.incarnation, world.floor(), endpoints, records);
+    lists.whole = Some(Instant::now());
+    tell_refused(&refused);
+    Some(generation)
+}
+
+async fn publish_cells(world: &World, lists: &mut Lists, cells: &BTreeSet<CellName>) -> Option<Generation> {
+    let stands = world.feed.table()?;
+    let named: Vec<_> = cells.iter().cloned().collect();
+    let mut keys = keys(world, &named).await?;
+    let mut changes = Vec::new();
+    let mut wanted: BTreeMap<&CellName, Vec<HostPattern>> = BTreeMap::new();
+    world.view.read(|known| {
+        for name in cells {
+            let Some((endpoint, records)) = keys.remove(name).and_then(|key| table(world, known, name, key)) else { continue };
+            if stands.endpoint(name.as_str()).is_none_or(|have| **have != endpoint) {
+                changes.push(Change::SetCell(endpoint));
+            }
+            wanted.insert(name, records.iter().map(|record| record.host.clone()).collect());
+            let changed = records.into_iter().filter(|record| stands.record(&record.host).is_none_or(|have| have != record.view()));
+            changes.extend(changed.map(Change::SetRecord));
         }
-        match gates::key(world, &cell, &name).await {
+    });
+    let kept: HashSet<&HostPattern> = wanted.values().flatten().collect();
+    for name in cells {
+        let before = lists.hosts.get(name).into_iter().flatten();
+        // Another cell may have it by now.
+        let gone = before.filter(|host| !kept.contains(host) && stands.record(host).is_some_and(|have| have.cell == name.as_str()));
+        changes.extend(gone.cloned().map(Change::RemoveRecord));
+    }
+    changes
+        .extend(cells.iter().filter(|name| !wanted.contains_key(name) && stands.endpoint(name.as_str()).is_some()).cloned().map(Change::RemoveCell));
+    drop(kept);
+    let (generation, refused) = world.feed.change(changes)?;
+    for name in cells {
+        match wanted.remove(name) {
+            Some(hosts) => lists.hosts.insert(name.clone(), hosts),
+            None => lists.hosts.remove(name),
+        };
+    }
+    tell_refused(&refused);
+    Some(generation)
+}
+
+/// Keys of those cells that have tenants and a place; none while one of them cannot be read.
+async fn keys(world: &World, cells: &[CellName]) -> Option<BTreeMap<CellName, GateKey>> {
+    let mut keys = BTreeMap::new();
+    for name in cells {
+        let cell = world.view.read(|known| {
+            let inhabited = known.by_cell.get(name).is_some_and(|tenants| !tenants.is_empty());
+            known.snapshot.cells.get(name).filter(|cell| inhabited && cell.status.allocation.is_some()).cloned()
+        });
+        let Some(cell) = cell else { continue };
+        match gates::key(world, &cell, name).await {
             Ok(key) => {
-                keys.insert(name, key);
+                keys.insert(name.clone(), key);
             }
             Err(error) => {
                 tracing::warn!(cell = %name, %error, "routes are not published: the key of a cell cannot be read");
@@ -33,11 +119,7 @@ pub async fn publish(world: &World) -> Option<Generation> {
             }
         }
     }
-    let (endpoints, records) = world.view.read(|known| table(world, known, keys));
-    world.feed.limit(world.view.read(|known| known.snapshot.platform_spec().limits));
-    let (generation, refused) = world.feed.publish(&world.incarnation, world.floor(), endpoints, records);
-    tell_refused(&refused);
-    Some(generation)
+    Some(keys)
 }
 
 fn tell_refused(refused: &[Refused]) {
@@ -46,23 +128,21 @@ fn tell_refused(refused: &[Refused]) {
     }
 }
 
-fn table(world: &World, known: &Known, mut keys: BTreeMap<CellName, GateKey>) -> (Vec<CellEndpoint>, Vec<Record>) {
-    let mut endpoints = Vec::new();
+/// How a cell is reached, and the records of its tenants.
+fn table(world: &World, known: &Known, name: &CellName, key: GateKey) -> Option<(CellEndpoint, Vec<Record>)> {
+    let cell = known.snapshot.cells.get(name)?;
+    let observed = world.desk(name).observed();
+    let endpoint = endpoint(known, name, cell, key, observed.as_deref());
+    let acks = world.acks.of(name);
     let mut records = Vec::new();
-    for (name, tenants) in &known.by_cell {
-        let (Some(cell), Some(key)) = (known.snapshot.cells.get(name), keys.remove(name)) else { continue };
-        let observed = world.desk(name).observed();
-        endpoints.push(endpoint(known, name, cell, key, observed.as_deref()));
-        let acks = world.acks.of(name);
-        for tenant in tenants {
-            if let Some(document) = known.snapshot.tenants.get(tenant)
-                && let Some(state) = state(known, tenant, document, &acks)
-            {
-                records.extend(domains(known, tenant, document).map(|domain| record(tenant, document, name, domain, state)));
-            }
+    for tenant in known.by_cell.get(name)? {
+        if let Some(document) = known.snapshot.tenants.get(tenant)
+            && let Some(state) = state(known, tenant, document, &acks)
+        {
+            records.extend(tenant_records(known, tenant, document, name, state));
         }
     }
-    (endpoints, records)
+    Some((endpoint, records))
 }
 
 fn endpoint(known: &Known, name: &CellName, cell: &Typed<Cell>, key: GateKey, observed: Option<&Observed>) -> CellEndpoint {
@@ -81,23 +161,27 @@ fn endpoint(known: &Known, name: &CellName, cell: &Typed<Cell>, key: GateKey, ob
     CellEndpoint { cell: name.clone(), gates: gates.collect(), key_id: key.id, key: key.key }
 }
 
-fn record(tenant: &TenantName, document: &Typed<Tenant>, cell: &CellName, domain: DomainName, state: RouteState) -> Record {
-    let class = Some(document.spec.plan.clone());
-    Record {
-        host: HostPattern::Exact(domain),
+/// A record for each host of a tenant: of the domains that it both wants and owns those that are named, those that lead to one of them, and wildcards.
+fn tenant_records(known: &Known, tenant: &TenantName, document: &Typed<Tenant>, cell: &CellName, state: RouteState) -> Vec<Record> {
+    let owned = |domain: &DomainName| known.snapshot.domains.get(&domain.document_name()).is_some_and(|claim| claim.spec.tenant == *tenant);
+    let status = match document.spec.hosts.redirect {
+        RedirectCode::Moved => RedirectStatus::Moved,
+        RedirectCode::Permanent => RedirectStatus::Permanent,
+    };
+    let record = |host, to: Option<DomainName>| Record {
+        host,
         tenant: tenant.clone(),
         cell: cell.clone(),
         epoch: document.status.epoch,
         state,
-        redirect: None,
-        class,
-    }
-}
-
-/// The domains that a tenant both wants and owns.
-fn domains<'a>(known: &'a Known, tenant: &'a TenantName, document: &'a Typed<Tenant>) -> impl Iterator<Item = DomainName> + 'a {
-    let owned = move |domain: &&DomainName| known.snapshot.domains.get(&domain.document_name()).is_some_and(|claim| claim.spec.tenant == *tenant);
-    document.spec.domains.iter().filter(owned).cloned()
+        redirect: to.map(|to| Redirect { to, status }),
+        class: Some(document.spec.plan.clone()),
+    };
+    // An alias of a domain that is somebody else's would send visitors to a stranger.
+    let exact = document.spec.wanted_domains().into_iter().filter(|(domain, to)| owned(domain) && to.as_ref().is_none_or(owned));
+    let wildcards =
+        document.spec.hosts.wildcards.iter().filter(|domain| owned(domain)).map(|domain| record(HostPattern::Wildcard(domain.clone()), None));
+    exact.map(|(domain, to)| record(HostPattern::Exact(domain), to)).chain(wildcards).collect()
 }
 
 /// How a tenant is published; `None`: not at all.

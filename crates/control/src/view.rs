@@ -29,6 +29,16 @@ pub struct Known {
 pub struct View {
     known: RwLock<Known>,
     wakes: Wakes,
+    stale: Mutex<Stale>,
+}
+
+/// Whose routes may have changed since they were last published.
+#[derive(Debug, Default)]
+pub struct Stale {
+    /// Everybody's.
+    pub all: bool,
+    /// Those of these cells.
+    pub cells: BTreeSet<CellName>,
 }
 
 /// Who is woken by changes.
@@ -163,6 +173,24 @@ impl View {
         look(&self.known.read().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Whose routes may have changed since this was last asked.
+    pub fn take_stale(&self) -> Stale {
+        std::mem::take(&mut *self.stale.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Routes of cells may have changed.
+    pub fn mark_stale(&self, also: Stale) {
+        let mut stale = self.stale.lock().unwrap_or_else(PoisonError::into_inner);
+        stale.all |= also.all;
+        stale.cells.extend(also.cells);
+    }
+
+    /// Routes of a cell may have changed for a reason that is in no document.
+    pub fn mark_stale_cell(&self, cell: &CellName) {
+        self.mark_stale(Stale { all: false, cells: [cell.clone()].into() });
+        self.wakes.routes.wake();
+    }
+
     /// Lists everything anew. Gives the revision from which to watch.
     pub async fn load(&self, store: &dyn Store) -> Result<Revision, StoreError> {
         let mut from = None;
@@ -175,7 +203,11 @@ impl View {
                 fresh.put(document);
             }
         }
-        *self.known.write().unwrap_or_else(PoisonError::into_inner) = fresh;
+        {
+            let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+            *known = fresh;
+            self.mark_stale(Stale { all: true, cells: BTreeSet::new() });
+        }
         for kind in Kind::ALL {
             self.wakes.changed(*kind, &[]);
         }
@@ -231,7 +263,17 @@ impl View {
 
     /// Nobody is woken by what was known already: a look that reads what it has just written must not wake itself.
     fn change(&self, key: &Key, act: impl FnOnce(&mut Known) -> Option<Vec<CellName>>) {
-        let cells = act(&mut self.known.write().unwrap_or_else(PoisonError::into_inner));
+        let cells = {
+            let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+            let before = known.routed_by(key);
+            let cells = act(&mut known);
+            if cells.is_some() {
+                // Before anybody can read what has changed.
+                self.mark_stale(before);
+                self.mark_stale(known.routed_by(key));
+            }
+            cells
+        };
         if let Some(cells) = cells {
             self.wakes.changed(key.kind, &cells);
         }
@@ -325,6 +367,23 @@ impl Known {
         if let Some((tenant, cell)) = self.tenant_cell(key) {
             self.by_cell.entry(cell).or_default().insert(tenant);
         }
+    }
+
+    /// The cells of whose routes a document has a say.
+    fn routed_by(&self, key: &Key) -> Stale {
+        let of = |tenant: &str| self.snapshot.tenants.get(tenant).and_then(|tenant| tenant.status.cell.clone());
+        let cell = match key.kind {
+            Kind::Platform | Kind::Machine | Kind::Blueprint => return Stale { all: true, cells: BTreeSet::new() },
+            Kind::Secret => None,
+            Kind::Cell => CellName::new(key.name.as_str()).ok(),
+            Kind::Tenant => of(key.name.as_str()),
+            Kind::Domain => self.snapshot.domains.get(&key.name).and_then(|claim| of(claim.spec.tenant.as_str())),
+            Kind::Operation => {
+                let subject = self.operations.get(key.name.as_str()).map(|operation| &operation.spec.subject);
+                subject.filter(|subject| subject.kind == Kind::Tenant).and_then(|subject| of(subject.name.as_str()))
+            }
+        };
+        Stale { all: false, cells: cell.into_iter().collect() }
     }
 
     fn cells_of(&self, key: &Key) -> Vec<CellName> {

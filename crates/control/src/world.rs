@@ -37,6 +37,8 @@ pub struct World {
     pub lease: Lease,
     /// The store's incarnation.
     pub incarnation: String,
+    /// What of it was last published, cell by cell.
+    pub routing: tokio::sync::Mutex<crate::routing::Lists>,
     /// What gates have acknowledged.
     pub acks: Acks,
     /// Cancelled when the lease is lost.
@@ -87,6 +89,7 @@ impl World {
             feed,
             lease,
             incarnation,
+            routing: tokio::sync::Mutex::default(),
             acks: Acks::default(),
             lost: CancellationToken::new(),
             numbers,

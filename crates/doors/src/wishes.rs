@@ -2,7 +2,7 @@
 
 use api::v1::{Accepted, CellOpen, TenantAdd};
 use axum::extract::State;
-use model::v1alpha1::{Cell, CellSpec, Operation, Scheduling, Tenant, TenantSpec, TenantState};
+use model::v1alpha1::{Cell, CellSpec, HostRules, Operation, Scheduling, Tenant, TenantSpec, TenantState};
 use model::{BlueprintName, CellName, Document, DocumentName, Kind, OperationName, Resource, Revision, TenantName, Typed};
 use plan::{Action, Snapshot, product_of};
 use store::{Compare, Key, StoreError, Write, key_of};
@@ -29,6 +29,7 @@ pub(crate) async fn tenant_add(State(doors): State<Doors>, asked: Asked, Wanted(
     let spec = TenantSpec {
         blueprint,
         domains: add.domains,
+        hosts: HostRules::default(),
         title: add.title,
         contact: add.contact,
         language: add.language.unwrap_or_else(|| "en".to_owned()),

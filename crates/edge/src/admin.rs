@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use proxy::{Health, Metrics, Text};
+use routes::Route;
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
@@ -16,6 +17,9 @@ use crate::client::Took;
 use crate::deliver::Deliver;
 use crate::feed::Feed;
 use crate::table::{Lookup, Routes};
+
+/// Most refused hosts that are listed.
+const MOST_LISTED: usize = 1000;
 
 /// What the admin door looks at.
 #[derive(Debug)]
@@ -40,7 +44,8 @@ pub(crate) fn router(admin: Arc<Admin>) -> Router {
 }
 
 async fn healthz(State(admin): State<Arc<Admin>>) -> (StatusCode, String) {
-    let (loaded, generation) = admin.routes.with(|table| (!table.incarnation().is_empty(), table.generation()));
+    let table = admin.routes.table();
+    let (loaded, generation) = (!table.incarnation().is_empty(), table.generation());
     match (admin.stopping.is_cancelled(), loaded) {
         (true, _) => (StatusCode::SERVICE_UNAVAILABLE, "stopping\n".to_owned()),
         (false, false) => (StatusCode::SERVICE_UNAVAILABLE, "no routes yet\n".to_owned()),
@@ -50,7 +55,8 @@ async fn healthz(State(admin): State<Arc<Admin>>) -> (StatusCode, String) {
 
 async fn metrics(State(admin): State<Arc<Admin>>) -> String {
     let mut text = Text::new("atoll_edge");
-    let (generation, hosts, refused) = admin.routes.with(|table| (table.generation().0, table.len(), table.refused().len()));
+    let table = admin.routes.table();
+    let (generation, hosts, refused) = (table.generation().0, table.len(), table.refused_count());
     let gates = admin.routes.gates();
     let up = gates.iter().flat_map(|(_, group)| group.members()).filter(|gate| gate.health() != Health::Down).count();
     let standing = admin.feed.standing();
@@ -153,21 +159,27 @@ struct Explained {
     cell: String,
     epoch: u64,
     state: routes::RouteState,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    redirect: Option<String>,
     gates: Vec<Gate>,
 }
 
 async fn routes(State(admin): State<Arc<Admin>>, Query(which): Query<Which>) -> Response {
     let Some(host) = which.host else { return Json(summary(&admin)).into_response() };
+    let explained = |route: &Route, redirect, gates| Explained {
+        host: host.clone(),
+        tenant: route.tenant().to_owned(),
+        cell: route.cell().to_owned(),
+        epoch: route.epoch().0,
+        state: route.state(),
+        redirect,
+        gates,
+    };
     match admin.routes.lookup(&host.to_ascii_lowercase()) {
-        Lookup::Found(route, group) => Json(Explained {
-            host,
-            tenant: route.tenant.to_string(),
-            cell: route.cell.to_string(),
-            epoch: route.epoch.0,
-            state: route.state,
-            gates: gates(&group),
-        })
-        .into_response(),
+        Lookup::Found(route, group) => Json(explained(&route, None, gates(&group))).into_response(),
+        Lookup::Elsewhere(route, elsewhere) => {
+            Json(explained(&route, Some(format!("{} {}", elsewhere.status, elsewhere.to)), Vec::new())).into_response()
+        }
         Lookup::Unknown | Lookup::NoTable => (StatusCode::NOT_FOUND, format!("no tenant has the host {host}\n")).into_response(),
     }
 }
@@ -176,19 +188,17 @@ fn summary(admin: &Admin) -> Summary {
     let standing = admin.feed.standing();
     let feed = Heard { silent_seconds: standing.heard.map(|heard| heard.elapsed().as_secs()), problem: standing.problem, halted: standing.halted };
     let cells = admin.routes.gates().into_iter().map(|(cell, group)| Cell { cell: cell.to_string(), gates: gates(&group) }).collect();
-    admin.routes.with(|table| Summary {
+    let table = admin.routes.table();
+    let unserved = |one: routes::Refused| Unserved { host: one.host.to_string(), tenant: one.tenant.to_string(), reason: one.reason.to_string() };
+    Summary {
         incarnation: table.incarnation().to_owned(),
         generation: table.generation().0,
         hash: table.hash(),
         hosts: table.len(),
-        refused: table
-            .refused()
-            .into_iter()
-            .map(|one| Unserved { host: one.host.to_string(), tenant: one.tenant.to_string(), reason: one.reason.to_string() })
-            .collect(),
+        refused: table.refused().into_iter().take(MOST_LISTED).map(unserved).collect(),
         cells,
         feed,
-    })
+    }
 }
 
 fn gates(group: &proxy::Group) -> Vec<Gate> {

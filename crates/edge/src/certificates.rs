@@ -1,28 +1,24 @@
 //! Certificates: the book's way in from control, and what handshakes are answered with.
 
-use std::net::SocketAddr;
+use std::convert::Infallible;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use bytes::{Buf as _, Bytes, BytesMut};
 use certs::{Book, BookError, Line, Presenter, Told};
-use http::{Request, StatusCode};
-use http_body_util::BodyExt as _;
-use identity::{HttpsClient, RequestError, Role, Sealer};
+use http::Request;
+use identity::{HttpsClient, Role, Sealer};
 use proxy::{Errand, Handshakes, Shaken};
 use rustls::ServerConfig;
 use rustls::server::ClientHello;
 use serde_json::json;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::follow::{Attempts, Broken, Source, escape};
 use crate::run::Error;
 
-/// A feed that says nothing for so long is given up; control says that it is alive every few seconds.
-const SILENCE: Duration = Duration::from_secs(30);
-const FIRST_PAUSE: Duration = Duration::from_millis(200);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// Control forgets an edge that says nothing; so it says now and then that it is where it was.
 const WORD_EVERY: Duration = Duration::from_secs(10);
 const WORD_WITHIN: Duration = Duration::from_secs(5);
@@ -97,13 +93,7 @@ impl Handshakes for Shaking {
 #[derive(Debug, thiserror::Error)]
 enum Ended {
     #[error(transparent)]
-    Request(#[from] RequestError),
-    #[error("control answered {0}")]
-    Status(StatusCode),
-    #[error("control closed the feed of certificates")]
-    Closed,
-    #[error("control said nothing about certificates for {} s", SILENCE.as_secs())]
-    Silent,
+    Broken(#[from] Broken),
     #[error("a line of the feed of certificates does not parse")]
     Line,
     #[error("control's book of certificates is another one, or went back")]
@@ -113,71 +103,46 @@ enum Ended {
 }
 
 /// Follows control's book until the stop.
-pub(crate) async fn follow(book: Arc<Book>, client: HttpsClient, control: SocketAddr, name: String, stop: CancellationToken) {
-    let (mut pause, mut anew, mut said) = (FIRST_PAUSE, false, String::new());
+pub(crate) async fn follow(book: Arc<Book>, source: Source, stop: CancellationToken) {
+    let (mut attempts, mut anew) = (Attempts::new(), false);
     loop {
-        let begun = tokio::time::Instant::now();
-        let Some(ended) = stop.run_until_cancelled(session(&book, &client, control, &name, anew)).await else { return };
+        let Some(Err(ended)) = stop.run_until_cancelled(lines(&book, &source, anew)).await else { return };
         anew = matches!(ended, Ended::Apart);
-        if begun.elapsed() > SILENCE {
-            (pause, said) = (FIRST_PAUSE, String::new());
-        }
         // No parsed text is shown: it may hold keys.
         let problem = ended.to_string();
-        if problem != said {
+        if attempts.ended(&problem) {
             tracing::warn!(problem, "the feed of certificates ended; the edge serves on with those it has");
-            said = problem;
         }
-        let wait = pause.mul_f64(0.75 + f64::from(crate::feed::jitter()) / 512.0);
-        if stop.run_until_cancelled(tokio::time::sleep(wait)).await.is_none() {
+        if attempts.next(&stop).await.is_none() {
             return;
         }
-        pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
 
 /// One feed to its end.
-async fn session(book: &Arc<Book>, client: &HttpsClient, control: SocketAddr, name: &str, anew: bool) -> Ended {
-    match lines(book, client, control, name, anew).await {
-        Ok(()) => Ended::Closed,
-        Err(ended) => ended,
-    }
-}
-
-async fn lines(book: &Arc<Book>, client: &HttpsClient, control: SocketAddr, name: &str, anew: bool) -> Result<(), Ended> {
+async fn lines(book: &Arc<Book>, source: &Source, anew: bool) -> Result<Infallible, Ended> {
     let place = book.place().filter(|_| !anew);
     let target = place.map_or_else(
         || "/v1/certificates".to_owned(),
-        |(incarnation, number)| format!("/v1/certificates?after={number}&incarnation={}", crate::feed::escape(&incarnation)),
+        |(incarnation, number)| format!("/v1/certificates?after={number}&incarnation={}", escape(&incarnation)),
     );
-    let request = Request::get(target).body(Bytes::new()).unwrap_or_default();
-    let answer = client.stream(control, &Role::Control, request).await?;
-    if answer.status() != StatusCode::OK {
-        return Err(Ended::Status(answer.status()));
-    }
-    let word = client.clone().within(WORD_WITHIN);
-    let (mut body, mut waiting, mut lines) = (answer.into_body(), BytesMut::new(), Vec::new());
-    let mut spoken: Option<(u64, tokio::time::Instant)> = None;
+    let mut lines = source.lines(&target, LONGEST_LINE).await?;
+    let word = source.client.within(WORD_WITHIN);
+    let mut spoken: Option<(u64, Instant)> = None;
     loop {
-        let frame = tokio::time::timeout(SILENCE, body.frame()).await.map_err(|_| Ended::Silent)?;
-        let Some(frame) = frame else { return Ok(()) };
-        waiting.extend_from_slice(&frame.map_err(|_| Ended::Closed)?.into_data().unwrap_or_default());
-        while let Some(at) = waiting.iter().position(|&b| b == b'\n') {
-            let line = waiting.split_to(at);
-            waiting.advance(1);
-            lines.push(Line::decode(&line).map_err(|_| Ended::Line)?);
-            if lines.len() == TOGETHER {
-                take(book, std::mem::take(&mut lines)).await?;
+        let mut together = Vec::new();
+        while let Some(line) = lines.at_hand() {
+            together.push(Line::decode(&line).map_err(|_| Ended::Line)?);
+            if together.len() == TOGETHER {
+                take(book, std::mem::take(&mut together)).await?;
             }
         }
-        if waiting.len() > LONGEST_LINE {
-            return Err(Ended::Line);
-        }
-        take(book, std::mem::take(&mut lines)).await?;
+        take(book, together).await?;
         let number = book.number();
-        if spoken.is_none_or(|(said, at)| said != number || at.elapsed() > WORD_EVERY) && say(&word, control, name, book).await {
-            spoken = Some((number, tokio::time::Instant::now()));
+        if spoken.is_none_or(|(said, at)| said != number || at.elapsed() > WORD_EVERY) && say(&word, source, book).await {
+            spoken = Some((number, Instant::now()));
         }
+        lines.more().await?;
     }
 }
 
@@ -199,9 +164,9 @@ async fn take(book: &Arc<Book>, lines: Vec<Line>) -> Result<(), Ended> {
 }
 
 /// Tells control how far this edge is; whether that was heard.
-async fn say(client: &HttpsClient, control: SocketAddr, name: &str, book: &Book) -> bool {
+async fn say(client: &HttpsClient, source: &Source, book: &Book) -> bool {
     let body = json!({ "incarnation": book.incarnation(), "number": book.number() }).to_string();
-    let request = Request::post(format!("/v1/edges/{name}/certificates")).header("content-type", "application/json").body(body.into());
-    let Ok(request) = request else { return true };
-    client.request(control, &Role::Control, request).await.is_ok_and(|answer| answer.status().is_success())
+    let target = format!("/v1/edges/{}/certificates", source.name);
+    let Ok(request) = Request::post(target).header("content-type", "application/json").body(body.into()) else { return true };
+    client.request(source.control, &Role::Control, request).await.is_ok_and(|answer| answer.status().is_success())
 }

@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
-use proxy::{Action, Decide, Ended, Forward, Judgement, Labels, Page, Put, Reason, Request, ResponseHead};
-use routes::{REFUSAL_HEADER, Redirect, Refusal, Route, RouteState, TENANT_HEADER};
+use proxy::{Action, Decide, Ended, Forward, Group, Judgement, Labels, Page, Put, Reason, Request, ResponseHead};
+use routes::{REFUSAL_HEADER, Refusal, Route, RouteState, TENANT_HEADER};
 use tokio::time::Instant;
 
 use crate::fair::{Fair, Pass};
 use crate::https::{HSTS, Https};
-use crate::table::{Lookup, Routes};
+use crate::table::{Elsewhere, Lookup, Routes};
 
 /// Longest time for which a request waits for its tenant, however often it was refused.
 const HOLD: Duration = Duration::from_secs(10);
@@ -33,7 +33,7 @@ pub(crate) struct Deliver {
 /// What is remembered of one request.
 #[derive(Debug, Default)]
 pub(crate) struct Ticket {
-    route: Option<Arc<Route>>,
+    route: Option<Route>,
     refusal: Option<Refusal>,
     deadline: Option<Instant>,
     disbeliefs: u32,
@@ -91,26 +91,27 @@ impl Decide for Deliver {
         let mut changes = None;
         loop {
             // Routes are looked up after the subscription, so no change is missed between.
-            let (route, group) = match self.routes.lookup(request.head.host()) {
-                Lookup::Found(route, group) => (route, group),
+            let (route, group, elsewhere) = match self.routes.lookup(request.head.host()) {
+                Lookup::Found(route, group) => (route, group, None),
+                Lookup::Elsewhere(route, elsewhere) => (route, Group::default(), Some(elsewhere)),
                 Lookup::Unknown => return Action::Answer(Page::of(Reason::UnknownHost)),
                 Lookup::NoTable => return Action::Answer(Page::of(Reason::NoRoutes)),
             };
             ticket.route = Some(route.clone());
             if ticket.pass.is_none() {
-                match self.fair.enter(&route.tenant, route.class.as_deref(), request.peer.ip()).await {
+                match self.fair.enter(route.tenant(), route.class(), request.peer.ip()).await {
                     Ok(pass) => ticket.pass = Some(pass),
                     Err(denied) => return Action::Answer(Page::of(denied.reason).retry_after(denied.after)),
                 }
             }
-            if let Some(redirect) = &route.redirect {
-                return Action::Answer(redirect_page(redirect, request));
+            if let Some(elsewhere) = &elsewhere {
+                return Action::Answer(redirect_page(elsewhere, request));
             }
-            let wait = match (route.state, ticket.refusal) {
+            let wait = match (route.state(), ticket.refusal) {
                 (RouteState::Suspended, _) => return Action::Answer(Page::of(Reason::TenantSuspended)),
                 (RouteState::Held | RouteState::Moved, _) => Some(Wait::Routes(Reason::TenantHeld)),
                 (RouteState::ReadOnly, _) if !request.head.is_safe() => Some(Wait::Routes(Reason::TenantReadOnly)),
-                (_, Some(Refusal::Moved(epoch))) if route.epoch < epoch => Some(Wait::Routes(Reason::TenantMoving)),
+                (_, Some(Refusal::Moved(epoch))) if route.epoch() < epoch => Some(Wait::Routes(Reason::TenantMoving)),
                 (_, Some(Refusal::NotYet)) => Some(Wait::Gate),
                 (_, _) => None,
             };
@@ -133,7 +134,7 @@ impl Decide for Deliver {
 
     fn add(&self, ticket: &Ticket, put: &mut Put<'_>) {
         if let Some(route) = &ticket.route {
-            put(TENANT_HEADER, &route.header);
+            put(TENANT_HEADER, route.header());
         }
     }
 
@@ -146,7 +147,7 @@ impl Decide for Deliver {
             Refusal::Suspended => Judgement::Replace(Page::of(Reason::TenantSuspended)),
             Refusal::Moved(epoch) => {
                 // A gate that still says so though the route it asks for was used is asked again like one that was not told yet.
-                let stale = ticket.route.as_ref().is_none_or(|route| route.epoch < epoch);
+                let stale = ticket.route.as_ref().is_none_or(|route| route.epoch() < epoch);
                 ticket.refusal = Some(if stale { refusal } else { Refusal::NotYet });
                 Judgement::Again(Reason::TenantMoving)
             }
@@ -157,7 +158,7 @@ impl Decide for Deliver {
             Refusal::UnknownTenant | Refusal::BadMac => {
                 ticket.disbeliefs += 1;
                 let route = ticket.route.as_ref();
-                tracing::warn!(%refusal, tenant = route.map(|r| r.tenant.as_str()), cell = route.map(|r| r.cell.as_str()), "a gate does not believe this edge");
+                tracing::warn!(%refusal, tenant = route.map(Route::tenant), cell = route.map(Route::cell), "a gate does not believe this edge");
                 if ticket.disbeliefs > MOST_DISBELIEFS {
                     return Judgement::Replace(Page::of(Reason::GateRefused));
                 }
@@ -179,19 +180,19 @@ impl Decide for Deliver {
 
     fn labels<'t>(&self, ticket: &'t Ticket) -> Labels<'t> {
         ticket.route.as_ref().map_or_else(Labels::default, |route| Labels {
-            tenant: Some(route.tenant.as_str()),
-            cell: Some(route.cell.as_str()),
-            epoch: Some(route.epoch.0),
+            tenant: Some(route.tenant()),
+            cell: Some(route.cell()),
+            epoch: Some(route.epoch().0),
         })
     }
 }
 
 /// Sends the visitor to the same path on another host, on the port that was asked.
-fn redirect_page(redirect: &Redirect, request: Request<'_>) -> Page {
+fn redirect_page(elsewhere: &Elsewhere, request: Request<'_>) -> Page {
     let target = if request.head.target() == "*" { "/" } else { request.head.target() };
     let scheme = if request.secure { "https" } else { "http" };
-    let location = format!("{scheme}://{}{}{target}", redirect.to, request.head.port());
-    Page::text(if redirect.permanent { 308 } else { 307 }, format!("{location}\n")).with("Location", location)
+    let location = format!("{scheme}://{}{}{target}", elsewhere.to, request.head.port());
+    Page::text(elsewhere.status, format!("{location}\n")).with("Location", location)
 }
 
 /// A place among the requests that wait.

@@ -1,26 +1,23 @@
 //! The routes' way in: one long answer from control, line by line; again and again, from wherever the table stands.
 
-use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::Mutex;
+use std::convert::Infallible;
+use std::fmt::Write as _;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use bytes::{Buf as _, Bytes, BytesMut};
-use http::{Request, StatusCode};
-use http_body_util::BodyExt as _;
-use identity::{HttpsClient, RequestError, Role};
-use routes::{ApplyError, Line};
+use routes::{ApplyError, Assembly, Begin, Line, Refused, Table};
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::follow::{Attempts, Broken, Source, escape};
 use crate::table::Routes;
 
-/// A feed that says nothing for so long is given up; control says that it is alive every few seconds.
-const SILENCE: Duration = Duration::from_secs(30);
-/// First and longest pause between attempts.
-const FIRST_PAUSE: Duration = Duration::from_millis(200);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// Longest line: a table of a few million hosts.
+/// Longest line: a whole table of a control that knows no parts.
 const LONGEST_LINE: usize = 1024 * 1024 * 1024;
+/// How long a refusal is kept back until control knows of it.
+const TELL_WITHIN: Duration = Duration::from_secs(1);
+/// Most refused hosts that one change writes to the log.
+const MOST_TOLD: usize = 100;
 
 /// How the feed stands, for the admin door and the reports.
 #[derive(Debug, Clone, Default)]
@@ -29,21 +26,59 @@ pub(crate) struct Standing {
     pub heard: Option<Instant>,
     /// Why it is not heard now.
     pub problem: Option<String>,
-    /// Why nothing newer is taken, until a person agrees.
+    /// Why what control sends cannot be taken.
     pub halted: Option<String>,
 }
 
 /// What the feed shares with others.
-#[derive(Debug, Default)]
-pub(crate) struct Feed(Mutex<Standing>);
+#[derive(Debug)]
+pub(crate) struct Feed {
+    standing: Mutex<Standing>,
+    /// Rises when something is refused, and follows it when that was reported.
+    refused: watch::Sender<u64>,
+    reported: watch::Sender<u64>,
+    /// The table is not what its hash says.
+    spoilt: Notify,
+}
+
+impl Default for Feed {
+    fn default() -> Self {
+        Self { standing: Mutex::default(), refused: watch::Sender::new(0), reported: watch::Sender::new(0), spoilt: Notify::new() }
+    }
+}
 
 impl Feed {
     pub(crate) fn standing(&self) -> Standing {
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+        self.standing.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
     }
 
     fn note(&self, change: impl FnOnce(&mut Standing)) {
-        change(&mut self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+        change(&mut self.standing.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+    }
+
+    /// Tells of refusals.
+    pub(crate) fn refusals(&self) -> watch::Receiver<u64> {
+        self.refused.subscribe()
+    }
+
+    /// Control knows of refusals up to this one.
+    pub(crate) fn reported(&self, refusal: u64) {
+        self.reported.send_replace(refusal);
+    }
+
+    /// The table in memory is not what it should be: a whole one is fetched.
+    pub(crate) fn resync(&self) {
+        self.spoilt.notify_one();
+    }
+
+    /// Something cannot be taken. Control is told while it still sees this edge following, so that it gives it to nobody else.
+    async fn refuse(&self, why: &Ended) {
+        self.note(|standing| standing.halted = Some(why.to_string()));
+        self.refused.send_modify(|n| *n += 1);
+        let refusal = *self.refused.borrow();
+        let mut reported = self.reported.subscribe();
+        // Not told in time: control finds out by itself that this edge stays behind.
+        let _ = tokio::time::timeout(TELL_WITHIN, reported.wait_for(|at| *at >= refusal)).await;
     }
 }
 
@@ -51,122 +86,141 @@ impl Feed {
 #[derive(Debug, thiserror::Error)]
 enum Ended {
     #[error(transparent)]
-    Request(#[from] RequestError),
-    #[error("control answered {0}")]
-    Status(StatusCode),
-    #[error("control closed the feed")]
-    Closed,
-    #[error("control said nothing for {} s", SILENCE.as_secs())]
-    Silent,
+    Broken(#[from] Broken),
     #[error("a line of the feed does not parse: {0}")]
     Line(#[from] serde_json::Error),
-    #[error("a line of the feed is too long")]
-    LongLine,
     #[error("the table does not fit the feed: {0}")]
     Apply(#[from] ApplyError),
     #[error("control and this edge have different tables of generation {0}")]
     Drift(model::Generation),
+    #[error("the table in memory is not what its hash says")]
+    Spoilt,
+    #[error("a whole table came in a wrong order or number of lines")]
+    Parts,
+}
+
+impl Ended {
+    /// Whether it was what control sent that could not be taken, not that nothing came.
+    const fn is_refusal(&self) -> bool {
+        matches!(self, Self::Line(_) | Self::Broken(Broken::LongLine) | Self::Apply(_) | Self::Parts)
+    }
 }
 
 /// Follows control's feed until the stop.
-pub(crate) async fn follow(routes: Arc<Routes>, client: HttpsClient, control: SocketAddr, feed: Arc<Feed>, stop: CancellationToken) {
-    let mut pause = FIRST_PAUSE;
+pub(crate) async fn follow(routes: Arc<Routes>, source: Source, feed: Arc<Feed>, stop: CancellationToken) {
+    let mut attempts = Attempts::new();
     let mut whole = false;
-    let mut said = String::new();
     loop {
-        let session = session(&routes, &client, control, &feed, whole);
-        let Some(Err(ended)) = stop.run_until_cancelled(session).await else { return };
+        let session = async {
+            tokio::select! {
+                ended = session(&routes, &source, &feed, whole) => ended,
+                () = feed.spoilt.notified() => Ended::Spoilt,
+            }
+        };
+        let Some(ended) = stop.run_until_cancelled(session).await else { return };
         // A sender whose numbers are lower must hear ours, and goes above them.
-        whole = matches!(ended, Ended::Drift(_)) || matches!(&ended, Ended::Apply(error) if !matches!(error, ApplyError::Older { .. }));
-        let halted = matches!(ended, Ended::Apply(ApplyError::Backwards { .. }));
-        if feed.standing().problem.is_none() {
-            pause = FIRST_PAUSE;
-        }
+        whole = match &ended {
+            Ended::Apply(ApplyError::Older { .. }) => false,
+            Ended::Drift(_) | Ended::Spoilt => true,
+            other => other.is_refusal(),
+        };
         let problem = ended.to_string();
-        feed.note(|standing| {
-            standing.problem = Some(problem.clone());
-            standing.halted = halted.then(|| problem.clone());
-        });
-        // The same problem again is no news.
-        if problem != said {
-            tracing::warn!(problem, halted, "the route feed ended; the edge serves on from the routes it has");
-            said = problem;
+        if attempts.ended(&problem) {
+            tracing::warn!(problem, "the route feed ended; the edge serves on from the routes it has");
         }
-        let wait = pause.mul_f64(0.75 + f64::from(jitter()) / 512.0);
-        if stop.run_until_cancelled(tokio::time::sleep(wait)).await.is_none() {
+        feed.note(|standing| {
+            standing.halted = ended.is_refusal().then(|| problem.clone());
+            standing.problem = Some(problem);
+        });
+        if attempts.next(&stop).await.is_none() {
             return;
         }
-        pause = if halted { LONGEST_PAUSE } else { (pause * 2).min(LONGEST_PAUSE) };
     }
 }
 
-/// One feed to its end, which is always an error.
-async fn session(routes: &Routes, client: &HttpsClient, control: SocketAddr, feed: &Feed, whole: bool) -> Result<(), Ended> {
-    let from = routes.with(|table| (!whole && !table.incarnation().is_empty()).then(|| (table.generation(), table.incarnation().to_owned())));
-    let target =
-        from.map_or_else(|| "/v1/routes".to_owned(), |(at, incarnation)| format!("/v1/routes?from={at}&incarnation={}", escape(&incarnation)));
-    let request = Request::get(target).body(Bytes::new()).unwrap_or_default();
-    let answer = client.stream(control, &Role::Control, request).await?;
-    if answer.status() != StatusCode::OK {
-        return Err(Ended::Status(answer.status()));
+/// One feed to its end. Control hears of a refusal before the connection ends.
+async fn session(routes: &Arc<Routes>, source: &Source, feed: &Feed, whole: bool) -> Ended {
+    let Err(ended) = lines(routes, source, feed, whole).await;
+    if ended.is_refusal() {
+        feed.refuse(&ended).await;
     }
-    let mut body = answer.into_body();
-    let mut waiting = BytesMut::new();
-    let mut searched = 0;
+    ended
+}
+
+async fn lines(routes: &Arc<Routes>, source: &Source, feed: &Feed, whole: bool) -> Result<Infallible, Ended> {
+    let table = routes.table();
+    let mut target = format!("/v1/routes?parts=1&edge={}", escape(&source.name));
+    if !whole && !table.incarnation().is_empty() {
+        let _ = write!(target, "&from={}&incarnation={}", table.generation(), escape(table.incarnation()));
+    }
+    drop(table);
+    let mut lines = source.lines(&target, LONGEST_LINE).await?;
+    let mut assembly = None;
     loop {
-        let frame = tokio::time::timeout(SILENCE, body.frame()).await.map_err(|_| Ended::Silent)?;
-        let data = frame.ok_or(Ended::Closed)?.map_err(|_| Ended::Closed)?.into_data().unwrap_or_default();
-        waiting.extend_from_slice(&data);
-        while let Some(at) = waiting[searched..].iter().position(|&b| b == b'\n') {
-            let line = waiting.split_to(searched + at);
-            waiting.advance(1);
-            searched = 0;
-            take(routes, &line)?;
+        while let Some(line) = lines.at_hand() {
+            take(routes, &line, &mut assembly).await?;
             feed.note(|standing| *standing = Standing { heard: Some(Instant::now()), ..Standing::default() });
         }
-        searched = waiting.len();
-        if searched > LONGEST_LINE {
-            return Err(Ended::LongLine);
-        }
+        lines.more().await?;
     }
 }
 
-fn take(routes: &Routes, line: &[u8]) -> Result<(), Ended> {
-    let refused = match Line::decode(line)? {
-        Line::Snapshot(snapshot) => {
-            tracing::info!(generation = snapshot.generation.0, hosts = snapshot.records.len(), "a whole table of routes");
-            routes.take(*snapshot)?
+async fn take(routes: &Arc<Routes>, line: &[u8], assembly: &mut Option<(Begin, Assembly)>) -> Result<(), Ended> {
+    match (Line::decode(line)?, assembly) {
+        (Line::Snapshot(snapshot), None) => take_whole(routes, move || snapshot.compile()).await,
+        (Line::Begin(begin), assembly @ None) => {
+            let parts = Assembly::new(begin.incarnation.clone(), begin.generation, begin.cells.clone(), begin.records);
+            *assembly = Some((*begin, parts));
+            Ok(())
         }
-        Line::Delta(delta) => {
+        (Line::Part(records), Some((begin, parts))) => {
+            records.iter().for_each(|record| parts.add(record));
+            if parts.len() <= begin.records { Ok(()) } else { Err(Ended::Parts) }
+        }
+        (Line::End, assembly) => {
+            let (begin, parts) = assembly.take().filter(|(begin, parts)| parts.len() == begin.records).ok_or(Ended::Parts)?;
+            let finish = move || {
+                let (table, refused) = parts.finish();
+                let computed = table.hash();
+                if computed == begin.hash { Ok((table, refused)) } else { Err(ApplyError::Hash { expected: begin.hash, computed }) }
+            };
+            take_whole(routes, finish).await
+        }
+        (Line::Delta(delta), None) => {
             let (to, changes) = (delta.to, delta.changes.len());
             match routes.apply(*delta) {
                 // Sent before control heard where this edge stands.
-                Err(ApplyError::Older { .. }) => Vec::new(),
+                Err(ApplyError::Older { .. }) => Ok(()),
                 applied => {
-                    tracing::info!(generation = to.0, changes, "routes changed");
-                    applied?
+                    tracing::debug!(generation = to.0, changes, "routes changed");
+                    tell(applied?);
+                    Ok(())
                 }
             }
         }
-        Line::Alive { generation, hash } => {
-            let drift = routes.with(|table| table.generation() != generation || table.hash() != hash);
-            return if drift { Err(Ended::Drift(generation)) } else { Ok(()) };
+        (Line::Alive { generation, hash }, None) => {
+            let table = routes.table();
+            if table.generation() == generation && table.hash() == hash { Ok(()) } else { Err(Ended::Drift(generation)) }
         }
-    };
-    for one in refused {
-        tracing::warn!(host = %one.host, tenant = %one.tenant, reason = %one.reason, "a route is not served");
+        _ => Err(Ended::Parts),
     }
+}
+
+/// A whole table is put together and compared beside the thread that keeps everything else going.
+async fn take_whole(routes: &Arc<Routes>, make: impl FnOnce() -> Result<(Table, Vec<Refused>), ApplyError> + Send + 'static) -> Result<(), Ended> {
+    let routes = routes.clone();
+    let took = tokio::task::spawn_blocking(move || {
+        let (table, refused) = make()?;
+        tracing::info!(generation = table.generation().0, hosts = table.len(), "a whole table of routes");
+        routes.take(table)?;
+        Ok::<_, ApplyError>(refused)
+    });
+    tell(took.await.map_err(|_| Ended::Parts)??);
     Ok(())
 }
 
-/// Percent-encodes what is no letter, digit, dash, dot or underscore.
-pub(crate) fn escape(text: &str) -> String {
-    let one = |b: u8| if b.is_ascii_alphanumeric() || b"-._".contains(&b) { char::from(b).to_string() } else { format!("%{b:02X}") };
-    text.bytes().map(one).collect()
-}
-
-/// 0 to 255, different from edge to edge and from time to time.
-pub(crate) fn jitter() -> u8 {
-    use std::hash::{BuildHasher as _, RandomState};
-    RandomState::new().hash_one(0).to_le_bytes()[0]
+fn tell(refused: Vec<Refused>) {
+    for one in refused.into_iter().take(MOST_TOLD) {
+        tracing::warn!(host = %one.host, tenant = %one.tenant, reason = %one.reason, "a route is not served");
+    }
 }

@@ -19,7 +19,7 @@ const MISSES: u32 = 1;
 /// Asks every gate whether it serves, until the stop.
 pub(crate) async fn probe(routes: Arc<Routes>, stop: CancellationToken) {
     let question = Probe::Http("/.atoll/ready".to_owned());
-    let mut changes = routes.changes();
+    let mut changes = routes.gate_changes();
     loop {
         let mut asking = JoinSet::new();
         for (cell, gates) in routes.gates() {

@@ -16,12 +16,15 @@ use tokio_util::task::TaskTracker;
 use crate::admin::{Admin, router};
 use crate::certificates::{self, Shaking};
 use crate::deliver::Deliver;
+use crate::disk::Disk;
 use crate::fair::Fair;
 use crate::feed::Feed;
+use crate::follow::Source;
 use crate::handover::{self, Sockets};
 use crate::https::Https;
 use crate::table::Routes;
-use crate::{disk, feed, limits, probes, report};
+use crate::watchdog::{self, Watchdog};
+use crate::{audit, disk, feed, limits, probes, report};
 
 /// How long an address that somebody else still holds is tried.
 const BIND_WITHIN: Duration = Duration::from_secs(10);
@@ -86,7 +89,12 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Error>
     let folder = |error| Error::Folder(options.state.clone(), error);
     fs_err::create_dir_all(&options.state).map_err(folder)?;
     let client = HttpsClient::new(&options.identity)?;
-    let routes = Arc::new(Routes::new(disk::read(&options.state)));
+    let stuck = options.state.join(format!("{}.stuck", options.name));
+    if let Some(why) = watchdog::last_end(&stuck) {
+        tracing::warn!(why, "the edge before this one was ended by its watchdog");
+    }
+    let (disk, table) = Disk::open(&options.state, &options.name);
+    let routes = Arc::new(Routes::new(table));
     let shaking = match options.secure {
         Some(_) => Some(Arc::new(Shaking::new(Arc::new(certificates::open(&options.state)?))?)),
         None => None,
@@ -103,11 +111,17 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Error>
     let told = Arc::new(Feed::default());
     let background = CancellationToken::new();
     let tasks = TaskTracker::new();
-    tasks.spawn(disk::keep(routes.clone(), routes.changes(), options.state.clone(), options.name.clone(), background.clone()));
-    tasks.spawn(feed::follow(routes.clone(), client.clone(), options.feed, told.clone(), background.clone()));
+    let beat = server.pulses().clone().beat("main".to_owned());
+    let alive = background.clone();
+    tasks.spawn(async move { alive.run_until_cancelled(beat).await.unwrap_or_default() });
+    let watchdog = Watchdog::start(server.pulses().clone(), stuck).map_err(Error::Public)?;
+    tasks.spawn(disk::keep(routes.clone(), routes.changes(), disk, background.clone()));
+    let source = Source { client: client.clone(), control: options.feed, name: options.name.clone() };
+    tasks.spawn(feed::follow(routes.clone(), source.clone(), told.clone(), background.clone()));
+    tasks.spawn(audit::audit(routes.clone(), told.clone(), background.clone()));
     if let Some(shaking) = &shaking {
         let book = shaking.book().clone();
-        tasks.spawn(certificates::follow(book, client.clone(), options.feed, options.name.clone(), background.clone()));
+        tasks.spawn(certificates::follow(book, source, background.clone()));
     }
     tasks.spawn(limits::follow(fair, client.clone(), options.feed, options.state.clone(), options.name.clone(), background.clone()));
     tasks.spawn(report::report(routes.clone(), told.clone(), client, options.feed, options.name.clone(), background.clone()));
@@ -118,6 +132,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Error>
     background.cancel();
     tasks.close();
     tasks.wait().await;
+    drop(watchdog);
     result
 }
 

@@ -15,7 +15,9 @@ use axum::{Json, Router};
 use identity::{Ca, Role, tls};
 use jiff::Timestamp;
 use model::{CellName, Epoch, GateName, Generation, PlatformName, TenantName};
-use routes::{CellEndpoint, CellKey, EdgeApplied, Feed, GateEndpoint, HostPattern, KeyId, Line, Record, RouteState, TenantHeader};
+use routes::{
+    CellEndpoint, CellKey, EdgeApplied, Feed, GateEndpoint, HostPattern, KeyId, Record, Redirect, RedirectStatus, RouteState, Table, TenantHeader,
+};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -36,6 +38,8 @@ struct Control {
     feed: Mutex<Feed>,
     changed: watch::Sender<()>,
     applied: Mutex<Vec<(String, EdgeApplied)>>,
+    /// Sent once, behind what is right.
+    next_line: Mutex<String>,
     cells: Mutex<Vec<CellEndpoint>>,
 }
 
@@ -49,7 +53,7 @@ struct Place {
 impl Control {
     fn publish(&self, cells: &[CellEndpoint], records: Vec<Record>) {
         *self.cells.lock().unwrap() = cells.to_vec();
-        self.feed.lock().unwrap().publish(cells.to_vec(), records);
+        self.feed.lock().unwrap().publish(cells.to_vec(), records).unwrap();
         self.changed.send_replace(());
     }
 
@@ -68,11 +72,11 @@ async fn follow(State(control): State<Arc<Control>>, Query(place): Query<Place>)
     let mut place = (place.from.map(Generation), place.incarnation);
     let lines = tokio_stream::wrappers::WatchStream::new(changes).map(move |()| {
         let mut feed = control.feed.lock().unwrap();
-        let mut lines = feed.catch_up(place.0, &place.1).lines();
+        let mut lines = feed.catch_up(place.0, &place.1).lines().unwrap();
         place = (Some(feed.table().generation()), feed.table().incarnation().to_owned());
-        lines.push(feed.alive());
-        let text: String = lines.iter().map(|line: &Line| line.encode().unwrap()).collect();
-        Ok::<_, std::io::Error>(text)
+        lines.push(feed.alive().encode().unwrap());
+        lines.push(std::mem::take(&mut *control.next_line.lock().unwrap()));
+        Ok::<_, std::io::Error>(lines.concat())
     });
     Response::new(Body::from_stream(lines))
 }
@@ -99,8 +103,13 @@ impl World {
             ca.ensure(&folder.path().join(at), &role, None, Timestamp::now()).unwrap();
         }
         let (feed, _) = Feed::new("i", Generation(1), [], [], 100);
-        let control =
-            Arc::new(Control { feed: Mutex::new(feed), changed: watch::Sender::new(()), applied: Mutex::default(), cells: Mutex::default() });
+        let control = Arc::new(Control {
+            feed: Mutex::new(feed),
+            changed: watch::Sender::new(()),
+            applied: Mutex::default(),
+            next_line: Mutex::default(),
+            cells: Mutex::default(),
+        });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let control_address = listener.local_addr().unwrap();
         let router = Router::new().route("/v1/routes", get(follow)).route("/v1/edges/{name}/applied", post(applied)).with_state(control.clone());
@@ -112,6 +121,16 @@ impl World {
 
     fn state(&self) -> PathBuf {
         self.folder.path().join("edge")
+    }
+
+    /// What stands on disk.
+    fn written(&self) -> Option<Table> {
+        let number = |file: std::fs::DirEntry| file.file_name().to_str()?.strip_prefix("routes-")?.strip_suffix(".base")?.parse::<u64>().ok();
+        let newest = std::fs::read_dir(self.state()).ok()?.flatten().filter_map(number).max()?;
+        let read = |kind| std::fs::read(self.state().join(format!("routes-{newest}.{kind}"))).unwrap_or_default();
+        let mut table = routes::disk::load(&read("base")).ok()?;
+        routes::disk::replay(&mut table, &read("log"));
+        Some(table)
     }
 
     fn start(&self, name: &str) -> Running {
@@ -319,9 +338,7 @@ async fn routes_come_by_feed_and_stay_without_control() {
     assert!(text.contains("atoll_edge_refusals_total{reason=\"UnknownHost\"} ") && !text.contains("{reason=\"UnknownHost\"} 0\n"), "{text}");
     let text = admin("/healthz").await.1;
     assert!(text.contains(&format!("generation {wanted}")), "{text}");
-    let file = world.folder.path().join("edge/routes.snapshot");
-    let written = || routes::Snapshot::from_disk(&std::fs::read(&file).unwrap_or_default()).is_ok_and(|snapshot| snapshot.generation == wanted);
-    eventually("written", written).await;
+    eventually("written", || world.written().is_some_and(|table| table.generation() == wanted)).await;
     world.control_stop.cancel();
     end(running).await;
     let again = World { control_stop: world.control_stop.clone(), ..world };
@@ -440,11 +457,7 @@ async fn upgrades_under_load_fail_no_request_and_a_failed_upgrade_is_undone() {
     let mut running = world.start("e0");
     world.control.publish(&[cell("a", 1, &[address])], vec![record("shop.example", "a", 1, RouteState::Open)]);
     world.get_until("shop.example", 200).await;
-    let file = world.state().join("routes.snapshot");
-    eventually("written", || {
-        routes::Snapshot::from_disk(&std::fs::read(&file).unwrap_or_default()).is_ok_and(|snapshot| snapshot.records.len() == 1)
-    })
-    .await;
+    eventually("written", || world.written().is_some_and(|table| table.len() == 1)).await;
     let stop = CancellationToken::new();
     let load = load(&world, &stop);
     for number in 1..4 {
@@ -467,5 +480,87 @@ async fn upgrades_under_load_fail_no_request_and_a_failed_upgrade_is_undone() {
     let (failed, count) = load.await.unwrap();
     assert!(failed.is_empty() && count > 100, "{} of {count} failed, first {:?}", failed.len(), failed.first());
     println!("{count} requests, none failed");
+    end(running).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_alias_leads_to_its_domain_with_path_and_port() {
+    let (address, _gate) = gate(|_, _| ok("hi")).await;
+    let world = World::new().await;
+    let running = world.start("e1");
+    let mut alias = record("www.shop.example", "a", 1, RouteState::Open);
+    alias.redirect = Some(Redirect { to: "shop.example".parse().unwrap(), status: RedirectStatus::Moved });
+    world.control.publish(
+        &[cell("a", 1, &[address])],
+        vec![record("shop.example", "a", 1, RouteState::Open), alias, record("*.shop.example", "a", 1, RouteState::Open)],
+    );
+    world.get_until("shop.example", 200).await;
+    let (status, text) = world.visitor().await.get("www.shop.example:8080", "/a/b?c=d").await.unwrap();
+    assert!(status == 301 && text.contains("\r\nLocation: http://shop.example:8080/a/b?c=d\r\n"), "{text}");
+    assert_eq!(world.get("img.shop.example").await.0, 200);
+    assert_eq!(world.get("a.img.shop.example").await.0, 404);
+    end(running).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_be_taken_is_told_and_changes_nothing_and_the_edge_comes_back() {
+    let (address, _gate) = gate(|_, _| ok("hi")).await;
+    let world = World::new().await;
+    let running = world.start("e1");
+    world.control.publish(&[cell("a", 1, &[address])], vec![record("shop.example", "a", 1, RouteState::Open)]);
+    world.get_until("shop.example", 200).await;
+    let halted = |control: &Control| control.applied.lock().unwrap().iter().filter_map(|(_, word)| word.halted.clone()).next_back();
+    for bad in ["{\"delta\":{\"nonsense\":1}}\n", "{\"part\":[]}\n", "\"end\"\n"] {
+        world.control.applied.lock().unwrap().clear();
+        *world.control.next_line.lock().unwrap() = bad.to_owned();
+        world.control.changed.send_replace(());
+        let control = world.control.clone();
+        eventually(&format!("told of {bad}"), || halted(&control).is_some()).await;
+        assert_eq!(world.get("shop.example").await.0, 200);
+        let host = format!("next-{}.example", bad.len());
+        world.control.records(vec![record("shop.example", "a", 1, RouteState::Open), record(&host, "a", 1, RouteState::Open)]);
+        world.get_until(&host, 200).await;
+        let wanted = world.control.generation();
+        eventually("no longer halted", || {
+            control.applied.lock().unwrap().last().is_some_and(|(_, word)| word.halted.is_none() && word.generation == wanted)
+        })
+        .await;
+    }
+    end(running).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_base_that_does_not_read_falls_back_to_the_one_before() {
+    let (address, _gate) = gate(|_, _| ok("hi")).await;
+    let world = World::new().await;
+    let running = world.start("e1");
+    world.control.publish(&[cell("a", 1, &[address])], vec![record("shop.example", "a", 1, RouteState::Open)]);
+    eventually("written", || world.written().is_some_and(|table| table.len() == 1)).await;
+    end(running).await;
+    // Another edge, another pair of files: its base is damaged then.
+    let running = world.start("e2");
+    world.get_until("shop.example", 200).await;
+    let before = world.written().unwrap().generation();
+    *world.control.next_line.lock().unwrap() = "\"end\"\n".to_owned();
+    world.control.records(vec![record("shop.example", "a", 1, RouteState::Open), record("late.example", "a", 1, RouteState::Open)]);
+    world.get_until("late.example", 200).await;
+    let bases = || {
+        let mut files: Vec<_> = std::fs::read_dir(world.state()).unwrap().flatten().map(|file| file.file_name().into_string().unwrap()).collect();
+        files.retain(|file| file.ends_with(".base"));
+        files.sort();
+        files
+    };
+    // The change itself goes to the log; the table fetched for the refusal begins a new pair.
+    eventually("written anew", || bases().len() == 2 && world.written().is_some_and(|table| table.generation() > before)).await;
+    end(running).await;
+    world.control_stop.cancel();
+    let newest = world.state().join(bases().pop().unwrap());
+    let mut octets = std::fs::read(&newest).unwrap();
+    let middle = octets.len() / 2;
+    octets[middle] ^= 1;
+    std::fs::write(&newest, octets).unwrap();
+    let running = world.start("e3");
+    assert!(world.get_until("shop.example", 200).await.ends_with("hi"), "from the pair before, without control");
+    assert!(newest.with_extension("unusable").exists());
     end(running).await;
 }

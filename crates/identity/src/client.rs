@@ -1,4 +1,4 @@
-//! A small HTTP/1.1 client over mutual TLS: one connection a request, the server's role demanded.
+//! A small HTTP/1.1 client over mutual TLS, the server's role demanded: one connection a request, or one that is kept by whoever speaks often.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -9,6 +9,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Request, Response, header};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
+use hyper::client::conn::http1::SendRequest;
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use tokio::net::TcpStream;
@@ -101,24 +102,27 @@ impl HttpsClient {
         head.map_err(|_| RequestError::Unknown { role: server.to_string(), addr, reason: format!("not within {:?}", self.within) })?
     }
 
+    /// A connection that is kept between requests, opened when it is needed.
+    #[must_use]
+    pub const fn kept(self, addr: SocketAddr, server: Role) -> Kept {
+        Kept { client: self, addr, server, sender: None }
+    }
+
     async fn send(&self, addr: SocketAddr, server: &Role, request: Request<Bytes>) -> Result<Response<Incoming>, RequestError> {
-        let role = server.to_string();
+        exchange(&mut self.open(addr, server).await?, addr, server, request).await
+    }
+
+    async fn open(&self, addr: SocketAddr, server: &Role) -> Result<SendRequest<Full<Bytes>>, RequestError> {
         let unreachable = |reason: String| RequestError::Unreachable { role: server.to_string(), addr, reason };
         let stream = self.dial(addr, server).await?;
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|e| unreachable(e.to_string()))?;
-        // Ends by itself: with the answer's body, or when either side hangs up.
+        let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|e| unreachable(e.to_string()))?;
+        // Ends by itself: with the last answer's body once nobody can send, or when either side hangs up.
         tokio::spawn(async move {
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "a connection ended early");
             }
         });
-        let mut request = request.map(Full::new);
-        request.headers_mut().entry(header::HOST).or_insert(host(server));
-        sender.send_request(request).await.map_err(|e| match distrust(&e) {
-            // In TLS 1.3 the server judges our certificate after our handshake is done, and then nothing of the request was read.
-            Some(error) => RequestError::Untrusted { role, addr, reason: error.to_string() },
-            None => RequestError::Unknown { role, addr, reason: chain(&e) },
-        })
+        Ok(sender)
     }
 
     /// A connection to a server whose role is proved, for other protocols than the requests of this client.
@@ -145,6 +149,53 @@ impl HttpsClient {
             None => RequestError::Unreachable { role, addr, reason: e.to_string() },
         })
     }
+}
+
+/// A connection to one server that is kept between requests.
+pub struct Kept {
+    client: HttpsClient,
+    addr: SocketAddr,
+    server: Role,
+    sender: Option<SendRequest<Full<Bytes>>>,
+}
+
+impl Kept {
+    /// Sends a request and reads the whole answer, as [`HttpsClient::request`] does.
+    ///
+    /// # Errors
+    /// [`RequestError`]; any status is an answer. The next request opens a connection anew.
+    pub async fn request(&mut self, request: Request<Bytes>) -> Result<Response<Bytes>, RequestError> {
+        let (addr, server, within) = (self.addr, self.server.clone(), self.client.within);
+        let unknown = |reason: String| RequestError::Unknown { role: server.to_string(), addr, reason };
+        let exchange = async {
+            let mut sender = match self.sender.take().filter(|kept| kept.is_ready()) {
+                Some(kept) => kept,
+                // None yet, or the server has hung up meanwhile, before anything is sent.
+                None => self.client.open(addr, &server).await?,
+            };
+            let (head, body) = exchange(&mut sender, addr, &server, request).await?.into_parts();
+            let body = Limited::new(body, MOST).collect().await.map_err(|e| unknown(e.to_string()))?;
+            self.sender = Some(sender);
+            Ok(Response::from_parts(head, body.to_bytes()))
+        };
+        tokio::time::timeout(within, exchange).await.map_err(|_| unknown(format!("not within {within:?}")))?
+    }
+}
+
+async fn exchange(
+    sender: &mut SendRequest<Full<Bytes>>,
+    addr: SocketAddr,
+    server: &Role,
+    request: Request<Bytes>,
+) -> Result<Response<Incoming>, RequestError> {
+    let mut request = request.map(Full::new);
+    request.headers_mut().entry(header::HOST).or_insert(host(server));
+    let role = server.to_string();
+    sender.send_request(request).await.map_err(|e| match distrust(&e) {
+        // In TLS 1.3 the server judges our certificate after our handshake is done, and then nothing of the request was read.
+        Some(error) => RequestError::Untrusted { role, addr, reason: error.to_string() },
+        None => RequestError::Unknown { role, addr, reason: chain(&e) },
+    })
 }
 
 fn host(server: &Role) -> HeaderValue {

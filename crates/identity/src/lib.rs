@@ -18,9 +18,10 @@ mod server;
 pub mod tls;
 
 pub use ca::{Ca, Issued};
-pub use client::{HttpsClient, RequestError};
+pub use client::{HttpsClient, Kept, RequestError};
 pub use error::IdentityError;
 pub use files::{create_private, read_private};
+pub use hyper::body::Incoming;
 pub use material::{CA_FILE, IDENTITY_FILE};
 pub use random::{alphanumeric, token};
 pub use role::{Role, RoleError};

@@ -20,4 +20,4 @@ pub use platform::{
     ApiSpec, AuthoritySpec, ClientLimits, DomainProof, HttpsSpec, ImagesSpec, LimitsSpec, MailSpec, NetworkSpec, Platform, PlatformSpec,
     PlatformStatus, PublicSpec, TenantLimits, TlsSpec,
 };
-pub use tenant::{FailedCreation, Tenant, TenantSpec, TenantState, TenantStatus};
+pub use tenant::{FailedCreation, HostRules, RedirectCode, Tenant, TenantSpec, TenantState, TenantStatus, WwwRule};

@@ -2,6 +2,8 @@
 //!
 //! A domain belongs to the tenant whose claim stands. Where none stands, the tenant that was created first wins, then the smaller name. A claim
 //! of a tenant that is gone, or that no longer wants the domain, is released. A removed tenant keeps its domains until its data is deleted.
+//! Aliases, and the other one of apex and www, are claimed like named domains. A wildcard needs no claim of its own: it belongs to whoever owns its domain, and
+//! nobody else gets a domain one label below it that is not claimed yet.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -91,20 +93,25 @@ pub fn decide(snapshot: &Snapshot) -> Ownership {
         .map(|(domain, claim)| (domain.as_str(), &claim.spec.tenant))
         .collect();
     let standing = |domain: &DomainName| owners.get(domain.as_str()).copied();
-    let winners = winners(snapshot, &standing);
+    let below = wildcards(snapshot, &owners);
+    // Somebody else whose wildcard a domain stands below.
+    let above = |domain: &DomainName, name: &TenantName| {
+        let owner = domain.as_str().split_once('.').and_then(|(_, above)| below.get(above)).copied();
+        owner.filter(|owner| *owner != name)
+    };
+    let free = |domain: &DomainName, name: &TenantName| standing(domain).is_none() && above(domain, name).is_none();
+    let winners = winners(snapshot, &free);
     let mut tenants = BTreeMap::new();
     for (name, tenant) in &snapshot.tenants {
-        let mut seen = BTreeSet::new();
         let mut mine = TenantDomains::default();
-        for domain in tenant.spec.domains.iter().filter(|domain| seen.insert(*domain)) {
-            match standing(domain) {
-                Some(owner) if owner == name => mine.owned.push(domain.clone()),
-                Some(owner) => mine.conflicts.push(Conflict { domain: domain.clone(), owner: owner.clone() }),
-                None => match winners.get(domain) {
-                    Some(winner) if winner.name != name => {
-                        mine.conflicts.push(Conflict { domain: domain.clone(), owner: winner.name.clone() });
-                    }
-                    _ => mine.claim.push(domain.clone()),
+        for (domain, _) in tenant.spec.wanted_domains() {
+            match (standing(&domain), above(&domain, name)) {
+                (Some(owner), _) if owner == name => mine.owned.push(domain),
+                (Some(owner), _) => mine.conflicts.push(Conflict { domain, owner: owner.clone() }),
+                (None, Some(owner)) => mine.conflicts.push(Conflict { domain, owner: owner.clone() }),
+                (None, None) => match winners.get(&domain) {
+                    Some(winner) if winner.name != name => mine.conflicts.push(Conflict { domain, owner: winner.name.clone() }),
+                    _ => mine.claim.push(domain),
                 },
             }
         }
@@ -116,12 +123,12 @@ pub fn decide(snapshot: &Snapshot) -> Ownership {
     ownership
 }
 
-/// For each domain without a standing claim, the most senior tenant that wants it and still may have one.
-fn winners<'a>(snapshot: &'a Snapshot, standing: &impl Fn(&DomainName) -> Option<&'a TenantName>) -> BTreeMap<&'a DomainName, Seniority<'a>> {
-    let mut winners: BTreeMap<&DomainName, Seniority<'_>> = BTreeMap::new();
+/// For each domain that is free for somebody who wants it, the most senior one of those.
+fn winners<'a>(snapshot: &'a Snapshot, free: &impl Fn(&DomainName, &TenantName) -> bool) -> BTreeMap<DomainName, Seniority<'a>> {
+    let mut winners: BTreeMap<DomainName, Seniority<'_>> = BTreeMap::new();
     for (name, tenant) in &snapshot.tenants {
         let rank = Seniority::of(name, tenant);
-        for domain in tenant.spec.domains.iter().filter(|domain| standing(domain).is_none()) {
+        for (domain, _) in tenant.spec.wanted_domains().into_iter().filter(|(domain, _)| free(domain, name)) {
             let best = winners.entry(domain).or_insert_with(|| rank.clone());
             if rank < *best {
                 *best = rank.clone();
@@ -131,13 +138,25 @@ fn winners<'a>(snapshot: &'a Snapshot, standing: &impl Fn(&DomainName) -> Option
     winners
 }
 
+/// Domains whose children are all their owner's, by wildcard. A wildcard of a domain that is not owned is nobody's.
+fn wildcards<'a>(snapshot: &'a Snapshot, owners: &HashMap<&str, &'a TenantName>) -> HashMap<&'a str, &'a TenantName> {
+    let each = snapshot.tenants.iter().flat_map(|(name, tenant)| tenant.spec.hosts.wildcards.iter().map(move |domain| (domain.as_str(), name)));
+    each.filter(|(domain, name)| owners.get(domain) == Some(name)).collect()
+}
+
+fn wants(tenant: &Typed<Tenant>, domain: &DocumentName) -> bool {
+    // Nearly always it is simply named.
+    tenant.spec.domains.iter().any(|wanted| wanted.as_str() == domain.as_str())
+        || (!tenant.spec.hosts.is_default() && tenant.spec.wanted_domains().iter().any(|(wanted, _)| wanted.as_str() == domain.as_str()))
+}
+
 /// Claims whose tenant is gone or no longer wants the domain.
 fn releases(snapshot: &Snapshot) -> Vec<Release> {
     let release = |(domain, claim): (&DocumentName, &Arc<Typed<Domain>>)| {
         let tenant = snapshot.tenants.get(&claim.spec.tenant).filter(|tenant| tenant.metadata.uid == claim.spec.tenant_uid);
         let because = match tenant {
             None => ReleaseCause::TenantGone,
-            Some(tenant) if tenant.spec.domains.iter().any(|wanted| wanted.as_str() == domain.as_str()) => return None,
+            Some(tenant) if wants(tenant, domain) => return None,
             Some(_) => ReleaseCause::NoLongerWanted,
         };
         Some(Release { domain: domain.clone(), tenant: claim.spec.tenant.clone(), revision: claim.metadata.revision, because })

@@ -18,6 +18,7 @@ mod page;
 mod patience;
 mod pipe;
 mod pool;
+mod pulse;
 mod server;
 mod stream;
 pub mod tcp;
@@ -32,6 +33,7 @@ pub use decide::{Action, Decide, Ended, Forward, Judgement, Labels, Put, Request
 pub use h1::head::{RequestHead, ResponseHead};
 pub use metrics::{Metrics, Text};
 pub use page::{Page, REASON_HEADER, Reason};
+pub use pulse::Pulses;
 pub use server::{Faces, Limits, Options, Server, Times};
 pub use tls::{Errand, Handshakes, Shaken};
 pub use upstream::{Group, Health, InFlight, Probe, Upstream};

@@ -16,6 +16,7 @@ use crate::decide::Decide;
 use crate::h2;
 use crate::metrics::Metrics;
 use crate::page::{Page, Reason};
+use crate::pulse::Pulses;
 use crate::tls::{self, Handshakes};
 use crate::worker::Worker;
 
@@ -131,19 +132,26 @@ pub struct Server<D> {
     pub(crate) options: Options,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) log: AccessLog,
+    pulses: Pulses,
 }
 
 impl<D: Decide> Server<D> {
     /// A server that asks `decide`.
     #[must_use]
     pub fn new(decide: Arc<D>, options: Options, log: AccessLog) -> Arc<Self> {
-        Arc::new(Self { decide, options, metrics: Arc::default(), log })
+        Arc::new(Self { decide, options, metrics: Arc::default(), log, pulses: Pulses::default() })
     }
 
     /// What it counts.
     #[must_use]
     pub fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
+    }
+
+    /// Signs of life of its threads.
+    #[must_use]
+    pub const fn pulses(&self) -> &Pulses {
+        &self.pulses
     }
 
     /// Serves until the stop, and returns once everything under way has ended or its time is over.
@@ -192,6 +200,7 @@ fn work<D: Decide>(
     stop: CancellationToken,
 ) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.spawn(server.pulses.clone().beat(std::thread::current().name().unwrap_or("worker").to_owned()));
     let result = runtime.block_on(listen(server, listener, handshakes, stop));
     // What is still open is cut here.
     drop(runtime);

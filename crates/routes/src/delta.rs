@@ -62,6 +62,9 @@ pub enum ApplyError {
         /// What it would be here.
         computed: TableHash,
     },
+    /// What was written does not read back.
+    #[error("the line of a change does not read back: {0}")]
+    Line(String),
     /// Numbers of another store do not compare.
     #[error("the table belongs to incarnation {have:?}, this is of {offered:?}")]
     Incarnation {

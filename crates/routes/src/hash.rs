@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{CellEndpoint, Record};
+use crate::{CellEndpoint, RecordRef, RedirectStatus};
 
 /// Hash of a whole table; written as 32 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
@@ -48,16 +48,22 @@ impl From<TableHash> for String {
 }
 
 /// Collects fields, each with its length so that neighbours cannot flow into each other. A later version of the form gets its own first word.
-struct Canonical(blake3::Hasher);
+struct Canonical(Vec<u8>);
 
 impl Canonical {
     fn new(form: &str) -> Self {
-        Self(blake3::Hasher::new()).field(form.as_bytes())
+        Self(Vec::with_capacity(256)).field(form.as_bytes())
     }
 
-    fn field(mut self, octets: &[u8]) -> Self {
-        self.0.update(&(octets.len() as u64).to_be_bytes());
-        self.0.update(octets);
+    fn field(self, octets: &[u8]) -> Self {
+        self.parts(&[octets])
+    }
+
+    /// One field that stands in several pieces.
+    fn parts(mut self, parts: &[&[u8]]) -> Self {
+        let length: usize = parts.iter().map(|part| part.len()).sum();
+        self.0.extend_from_slice(&(length as u64).to_be_bytes());
+        parts.iter().for_each(|part| self.0.extend_from_slice(part));
         self
     }
 
@@ -67,24 +73,30 @@ impl Canonical {
 
     fn finish(self) -> u128 {
         let mut first = [0; 16];
-        first.copy_from_slice(&self.0.finalize().as_bytes()[..16]);
+        first.copy_from_slice(&blake3::hash(&self.0).as_bytes()[..16]);
         u128::from_be_bytes(first)
     }
 }
 
 /// Hash of one record.
-pub(crate) fn record(record: &Record) -> u128 {
+pub(crate) fn record(record: RecordRef<'_>) -> u128 {
+    let star: &[u8] = if record.host.wildcard { b"*." } else { b"" };
     let mut form = Canonical::new("record-1")
-        .field(record.host.to_string().as_bytes())
-        .field(record.tenant.as_str().as_bytes())
-        .field(record.cell.as_str().as_bytes())
+        .parts(&[star, record.host.domain.as_bytes()])
+        .field(record.tenant.as_bytes())
+        .field(record.cell.as_bytes())
         .number(record.epoch.0)
         .number(record.state as u64);
     form = match &record.redirect {
-        Some(redirect) => form.field(redirect.to.as_str().as_bytes()).number(u64::from(redirect.permanent)),
+        Some(redirect) => form.field(redirect.to.as_bytes()).number(match redirect.status {
+            RedirectStatus::Temporary => 0,
+            RedirectStatus::Permanent => 1,
+            RedirectStatus::Moved => 3,
+            RedirectStatus::Found => 4,
+        }),
         None => form.number(2),
     };
-    form.field(record.class.as_deref().unwrap_or("").as_bytes()).finish()
+    form.field(record.class.unwrap_or("").as_bytes()).finish()
 }
 
 /// Hash of one cell's endpoint. The key itself takes part only through BLAKE3.

@@ -48,10 +48,15 @@ impl TenantHeader {
     /// The header's value.
     #[must_use]
     pub fn sign(&self, key: &CellKey) -> String {
-        let mut text = format!("v1;t={};c={};e={};k={}", self.tenant, self.cell, self.epoch, self.key_id);
-        let mac = URL_SAFE_NO_PAD.encode(mac(key, text.as_bytes()).finalize().into_bytes());
+        Self::sign_parts(self.tenant.as_str(), self.cell.as_str(), self.epoch, &self.key_id, key)
+    }
+
+    /// The same from its parts.
+    pub(crate) fn sign_parts(tenant: &str, cell: &str, epoch: Epoch, key_id: &KeyId, key: &CellKey) -> String {
+        let mut text = format!("v1;t={tenant};c={cell};e={epoch};k={key_id}");
+        let mac = mac(key, text.as_bytes()).finalize().into_bytes();
         text.push_str(";m=");
-        text.push_str(&mac);
+        URL_SAFE_NO_PAD.encode_string(mac, &mut text);
         text
     }
 

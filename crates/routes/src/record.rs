@@ -53,9 +53,56 @@ pub enum RouteState {
 pub struct Redirect {
     /// The other host.
     pub to: DomainName,
-    /// 308 where true, 307 where false.
+    /// How it is said.
     #[serde(default)]
-    pub permanent: bool,
+    pub status: RedirectStatus,
+}
+
+/// How a redirect is said; written as its number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(try_from = "u16", into = "u16")]
+pub enum RedirectStatus {
+    /// 301: for good; old clients ask for the new place with GET.
+    Moved = 1,
+    /// 302: for now; old clients ask for the new place with GET.
+    Found = 2,
+    /// 307: for now, method and body kept.
+    #[default]
+    Temporary = 3,
+    /// 308: for good, method and body kept.
+    Permanent = 4,
+}
+
+impl RedirectStatus {
+    /// Number of the HTTP status.
+    #[must_use]
+    pub const fn code(self) -> u16 {
+        match self {
+            Self::Moved => 301,
+            Self::Found => 302,
+            Self::Temporary => 307,
+            Self::Permanent => 308,
+        }
+    }
+}
+
+impl From<RedirectStatus> for u16 {
+    fn from(status: RedirectStatus) -> Self {
+        status.code()
+    }
+}
+
+impl TryFrom<u16> for RedirectStatus {
+    type Error = String;
+    fn try_from(code: u16) -> Result<Self, String> {
+        match code {
+            301 => Ok(Self::Moved),
+            302 => Ok(Self::Found),
+            307 => Ok(Self::Temporary),
+            308 => Ok(Self::Permanent),
+            other => Err(format!("a redirect is 301, 302, 307 or 308, not {other}")),
+        }
+    }
 }
 
 /// How edges reach a cell.

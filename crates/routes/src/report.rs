@@ -5,6 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{HostPattern, Table, TableHash};
 
+/// Most hosts that a report names.
+const MOST_REFUSED: usize = 100;
+
 /// Body of `POST /v1/edges/<name>/applied`: where an edge's table stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -15,7 +18,7 @@ pub struct EdgeApplied {
     pub generation: Generation,
     /// Its hash, which is control's own at that generation.
     pub hash: TableHash,
-    /// Hosts that are not served though they were sent.
+    /// Hosts that are not served though they were sent; the first of them, where they are many.
     #[serde(default)]
     pub refused: Vec<HostPattern>,
     /// Why the edge takes nothing newer, where it refuses (a restored store that would go backwards).
@@ -31,7 +34,7 @@ impl EdgeApplied {
             incarnation: table.incarnation().to_owned(),
             generation: table.generation(),
             hash: table.hash(),
-            refused: table.refused().into_iter().map(|refused| refused.host).collect(),
+            refused: table.refused_hosts().take(MOST_REFUSED).cloned().collect(),
             halted: None,
         }
     }

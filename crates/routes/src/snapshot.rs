@@ -1,4 +1,4 @@
-//! A whole table on the wire and on disk.
+//! A whole table as one value, in the form of the first release's disk; and the disk form of what a gate was told. (A table's present disk form: `disk`.)
 //!
 //! On disk: one line of JSON (`format`, `bytes`, `checksum` = BLAKE3 of what follows), then that many bytes of JSON. A later format gets its own number and a
 //! migration here.
@@ -44,6 +44,9 @@ pub enum DiskError {
     /// Bytes changed.
     #[error("the checksum does not fit")]
     Checksum,
+    /// Hosts or routes that no table has.
+    #[error("the hosts do not read")]
+    Rows,
     /// The JSON does not fit the type.
     #[error("the content does not parse")]
     Content(#[source] serde_json::Error),

@@ -1,50 +1,34 @@
-//! The table that an edge holds in memory.
+//! The table that edges hold in memory, and control publishes: a value whose versions share what did not change.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use model::{CellName, DomainName, Epoch, Generation, TenantName};
+use model::{CellName, Epoch, Generation, TenantName};
 
-use crate::{ApplyError, CellEndpoint, Change, Delta, HostPattern, Record, Redirect, RouteState, Snapshot, TableHash, TenantHeader, hash};
+use crate::build::{self, Builder};
+use crate::tree::{Item, Tree};
+use crate::view::{HostRef, RedirectRef};
+use crate::{ApplyError, CellEndpoint, Change, Delta, HostPattern, Record, RecordRef, Route, Snapshot, TableHash, hash, tree};
 
-/// All routes at one generation.
+/// All routes at one generation. A clone costs a few counts and is never changed by what happens to its original; a change costs what it touches, not what the
+/// table holds (but a new key of a cell, and a cell that appears after its records: then the whole table is looked through).
 #[derive(Debug, Clone, Default)]
 pub struct Table {
-    incarnation: String,
+    incarnation: Arc<str>,
     generation: Generation,
     hash: TableHash,
-    cells: BTreeMap<CellName, CellEntry>,
-    exact: HashMap<DomainName, Entry>,
-    wildcard: HashMap<DomainName, Entry>,
-}
-
-/// What a host leads to, ready for use: nothing is computed per request.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Route {
-    /// The tenant.
-    pub tenant: TenantName,
-    /// Its cell.
-    pub cell: CellName,
-    /// Number of that ownership.
-    pub epoch: Epoch,
-    /// Whether and how it is served.
-    pub state: RouteState,
-    /// Where visitors are sent instead.
-    pub redirect: Option<Redirect>,
-    /// Class of limits.
-    pub class: Option<String>,
-    /// Value of the tenant header, signed under the cell's key.
-    pub header: String,
+    cells: Arc<BTreeMap<CellName, CellEntry>>,
+    tree: Tree,
+    refused: Arc<BTreeMap<HostPattern, Refused>>,
 }
 
 /// Result of a look-up.
 #[derive(Debug, Clone, Copy)]
 pub struct Found<'t> {
     /// The route.
-    pub route: &'t Arc<Route>,
-    /// How its cell is reached.
-    pub endpoint: &'t Arc<CellEndpoint>,
+    pub route: &'t Route,
+    /// Where visitors are sent instead.
+    pub redirect: Option<RedirectRef<'t>>,
 }
 
 /// A record that is not served, and why. Its neighbours are.
@@ -73,36 +57,34 @@ pub enum Reason {
 }
 
 #[derive(Debug, Clone)]
-struct CellEntry {
-    hash: u128,
-    endpoint: Arc<CellEndpoint>,
-}
-
-#[derive(Debug, Clone)]
-struct Entry {
-    hash: u128,
-    record: Record,
-    route: Result<Arc<Route>, Reason>,
+pub(crate) struct CellEntry {
+    pub hash: u128,
+    pub endpoint: Arc<CellEndpoint>,
 }
 
 impl Table {
     /// Compiles a table. Bad records are left out one by one and returned with their reasons; the same input in any order gives the same table.
     #[must_use]
     pub fn compile(
-        incarnation: impl Into<String>,
+        incarnation: impl Into<Arc<str>>,
         generation: Generation,
         cells: impl IntoIterator<Item = CellEndpoint>,
         records: impl IntoIterator<Item = Record>,
     ) -> (Self, Vec<Refused>) {
-        let mut table = Self { incarnation: incarnation.into(), generation, ..Self::default() };
-        for endpoint in cells {
-            table.set_cell(endpoint);
-        }
-        let (records, mut refused) = without_doubles(records);
+        let mut assembly = Assembly::new(incarnation, generation, cells, 0);
         for record in records {
-            refused.extend(table.set_record(record));
+            assembly.add(&record);
         }
-        (table, refused)
+        assembly.finish()
+    }
+
+    /// From what was stored: a tree that was built before, and its hash.
+    pub(crate) fn stored(incarnation: &str, generation: Generation, hash: TableHash, cells: BTreeMap<CellName, CellEntry>, tree: Tree) -> Self {
+        let mut table = Self { incarnation: incarnation.into(), generation, hash, cells: Arc::new(cells), tree, ..Self::default() };
+        if !table.tree.is_served() {
+            table.list_refused();
+        }
+        table
     }
 
     /// Incarnation of the store that the table comes from.
@@ -125,13 +107,13 @@ impl Table {
 
     /// How many hosts and wildcards it knows, refused ones included.
     #[must_use]
-    pub fn len(&self) -> usize {
-        self.exact.len() + self.wildcard.len()
+    pub const fn len(&self) -> usize {
+        self.tree.len()
     }
 
     /// Whether it knows none.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub const fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
@@ -140,33 +122,73 @@ impl Table {
         self.cells.values().map(|entry| &entry.endpoint)
     }
 
-    /// Looks a host up. It must be in canonical form: lower case, ASCII, without port and final dot. An exact record wins over a wildcard.
+    /// Whether its cells are the very ones of another version: true only where they were not touched in between.
+    #[must_use]
+    pub fn has_cells_of(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.cells, &other.cells)
+    }
+
+    /// How a cell is reached.
+    #[must_use]
+    pub fn endpoint(&self, cell: &str) -> Option<&Arc<CellEndpoint>> {
+        self.cells.get(cell).map(|entry| &entry.endpoint)
+    }
+
+    /// Looks a host up. It must be in canonical form: lower case, ASCII, without port and final dot. An exact record wins over a wildcard, which answers for
+    /// hosts one label below its domain: as far as a wildcard certificate reaches, and one look more for an unknown host, however many labels it has.
     #[must_use]
     pub fn lookup(&self, host: &str) -> Option<Found<'_>> {
-        let entry = match self.exact.get(host) {
-            Some(entry) => entry,
-            None if self.wildcard.is_empty() => return None,
-            None => self.wildcard.get(host.split_once('.')?.1)?,
+        let item = match self.tree.get(HostRef { wildcard: false, domain: host }) {
+            Some(item) => item,
+            None if !self.tree.has_wildcards() => return None,
+            None => self.tree.get(HostRef { wildcard: true, domain: host.split_once('.')?.1 })?,
         };
-        let route = entry.route.as_ref().ok()?;
-        Some(Found { route, endpoint: &self.cells.get(&route.cell)?.endpoint })
+        item.is_served().then(|| Found { route: item.route, redirect: item.redirect() })
+    }
+
+    /// Every record, in no order that means anything.
+    pub fn records(&self) -> impl Iterator<Item = RecordRef<'_>> {
+        self.tree.items().map(|item| item.record())
+    }
+
+    pub(crate) fn leaves(&self) -> impl Iterator<Item = impl Iterator<Item = Item<'_>>> {
+        self.tree.leaves()
+    }
+
+    pub(crate) fn items(&self) -> impl Iterator<Item = Item<'_>> {
+        self.tree.items()
+    }
+
+    /// The record of a host.
+    #[must_use]
+    pub fn record(&self, host: &HostPattern) -> Option<RecordRef<'_>> {
+        self.tree.get(host.view()).map(|item| item.record())
     }
 
     /// Records that are not served, by host.
     #[must_use]
     pub fn refused(&self) -> Vec<Refused> {
-        let mut refused: Vec<_> = self.entries().filter_map(Entry::refused).collect();
-        refused.sort_by(|a, b| a.host.cmp(&b.host));
-        refused
+        self.refused.values().cloned().collect()
     }
 
-    /// The table as it travels; equal tables give equal snapshots.
+    /// Their hosts.
+    pub fn refused_hosts(&self) -> impl Iterator<Item = &HostPattern> {
+        self.refused.keys()
+    }
+
+    /// How many they are.
+    #[must_use]
+    pub fn refused_count(&self) -> usize {
+        self.refused.len()
+    }
+
+    /// The table as one value; equal tables give equal snapshots.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        let mut records: Vec<_> = self.entries().map(|entry| entry.record.clone()).collect();
+        let mut records: Vec<_> = self.records().filter_map(|record| record.to_record()).collect();
         records.sort_by(|a, b| a.host.cmp(&b.host));
         Snapshot {
-            incarnation: self.incarnation.clone(),
+            incarnation: self.incarnation.as_ref().to_owned(),
             generation: self.generation,
             hash: self.hash,
             cells: self.cells().map(|endpoint| CellEndpoint::clone(endpoint)).collect(),
@@ -174,13 +196,25 @@ impl Table {
         }
     }
 
+    /// Computes the hash from what the table holds, not from what was added and taken away. Something may be done between two parts of the work, which is long
+    /// for a large table.
+    #[must_use]
+    pub fn rehash(&self, mut between: impl FnMut()) -> TableHash {
+        let mut sum = self.cells.values().fold(TableHash::default(), |sum, cell| sum.add(hash::endpoint(&cell.endpoint)));
+        for leaf in self.tree.leaves() {
+            sum = leaf.fold(sum, |sum, item| sum.add(hash::record(item.record())));
+            between();
+        }
+        sum
+    }
+
     /// Takes a delta that begins at this table's generation.
     ///
     /// # Errors
     /// [`ApplyError`]: an older one, a gap, another incarnation, or a result that is not the sender's. The table stays as it was; ask for a snapshot.
     pub fn apply(&mut self, delta: Delta) -> Result<Vec<Refused>, ApplyError> {
-        if delta.incarnation != self.incarnation {
-            return Err(ApplyError::Incarnation { have: self.incarnation.clone(), offered: delta.incarnation });
+        if *delta.incarnation != *self.incarnation {
+            return Err(ApplyError::Incarnation { have: self.incarnation().to_owned(), offered: delta.incarnation });
         }
         if delta.to <= self.generation {
             return Err(ApplyError::Older { have: self.generation, offered: delta.to });
@@ -213,8 +247,9 @@ impl Table {
         for (tenant, have) in self.epochs() {
             if let Some(&back_to) = theirs.get(tenant)
                 && back_to < have
+                && let Ok(tenant) = TenantName::new(tenant)
             {
-                return Err(ApplyError::Backwards { offered: next.incarnation.clone(), tenant: tenant.clone(), have, back_to });
+                return Err(ApplyError::Backwards { offered: next.incarnation().to_owned(), tenant, have, back_to });
             }
         }
         Ok(())
@@ -227,12 +262,12 @@ impl Table {
         let (records, refused) = without_doubles(records);
         let gone_cells: Vec<_> = self.cells.keys().filter(|cell| !cells.contains_key(*cell)).cloned().collect();
         let mut gone: Vec<_> = {
-            let wanted: std::collections::BTreeSet<_> = records.iter().map(|record| &record.host).collect();
-            self.entries().map(|entry| &entry.record.host).filter(|host| !wanted.contains(host)).cloned().collect()
+            let wanted: BTreeSet<_> = records.iter().map(|record| record.host.view()).collect();
+            self.items().map(|item| item.host()).filter(|host| !wanted.contains(host)).filter_map(build::pattern).collect()
         };
         gone.sort();
-        let changed_cells = cells.into_values().filter(|endpoint| self.cells.get(&endpoint.cell).is_none_or(|have| *have.endpoint != *endpoint));
-        let changed = records.into_iter().filter(|record| self.entry(&record.host).is_none_or(|have| have.record != *record));
+        let changed_cells = cells.into_values().filter(|endpoint| self.endpoint(endpoint.cell.as_str()).is_none_or(|have| **have != *endpoint));
+        let changed = records.into_iter().filter(|record| self.record(&record.host).is_none_or(|have| have != record.view()));
         let mut changes: Vec<_> = changed_cells.map(Change::SetCell).collect();
         changes.extend(changed.map(Change::SetRecord));
         changes.extend(gone.into_iter().map(Change::RemoveRecord));
@@ -249,21 +284,23 @@ impl Table {
             match change {
                 Change::SetCell(endpoint) => cells.insert(&endpoint.cell, Some(hash::endpoint(endpoint))),
                 Change::RemoveCell(cell) => cells.insert(cell, None),
-                Change::SetRecord(record) => hosts.insert(&record.host, Some(hash::record(record))),
+                Change::SetRecord(record) => hosts.insert(&record.host, Some(hash::record(record.view()))),
                 Change::RemoveRecord(host) => hosts.insert(host, None),
             };
         }
-        let hosts = hosts.into_iter().map(|(host, new)| (self.entry(host).map(|entry| entry.hash), new));
+        let hosts = hosts.into_iter().map(|(host, new)| (self.record(host).map(hash::record), new));
         let cells = cells.into_iter().map(|(cell, new)| (self.cells.get(cell).map(|entry| entry.hash), new));
         hosts.chain(cells).fold(self.hash, |hash, (old, new)| hash.subtract(old.unwrap_or(0)).add(new.unwrap_or(0)))
     }
 
     fn change(&mut self, changes: Vec<Change>) -> Vec<Refused> {
         let mut refused = Vec::new();
+        // Hosts of one tenant that change together share their route.
+        let mut shared = None;
         for change in changes {
             match change {
                 Change::SetCell(endpoint) => self.set_cell(endpoint),
-                Change::SetRecord(record) => refused.extend(self.set_record(record)),
+                Change::SetRecord(record) => refused.extend(self.set_record(&record, &mut shared)),
                 Change::RemoveRecord(host) => self.remove_record(&host),
                 Change::RemoveCell(cell) => self.remove_cell(&cell),
             }
@@ -278,8 +315,9 @@ impl Table {
         self.hash = self.hash.add(new.hash);
         let signs_alike = |old: &CellEntry| old.endpoint.key == new.endpoint.key && old.endpoint.key_id == new.endpoint.key_id;
         let old = self.cells.get(&cell);
-        let sign = !old.is_some_and(signs_alike);
-        if let Some(old) = self.cells.insert(cell.clone(), new) {
+        // Records of a cell that was not known are refused ones.
+        let sign = old.map_or(!self.refused.is_empty(), |old| !signs_alike(old));
+        if let Some(old) = Arc::make_mut(&mut self.cells).insert(cell.clone(), new) {
             self.hash = self.hash.subtract(old.hash);
         }
         if sign {
@@ -288,55 +326,71 @@ impl Table {
     }
 
     fn remove_cell(&mut self, cell: &CellName) {
-        if let Some(old) = self.cells.remove(cell) {
+        if let Some(old) = Arc::make_mut(&mut self.cells).remove(cell) {
             self.hash = self.hash.subtract(old.hash);
             self.compile_cell(cell);
         }
     }
 
-    fn set_record(&mut self, record: Record) -> Option<Refused> {
-        let route = compile_record(&self.cells, &record);
-        let entry = Entry { hash: hash::record(&record), record, route };
-        let refused = entry.refused();
-        self.hash = self.hash.add(entry.hash);
-        let old = match &entry.record.host {
-            HostPattern::Exact(domain) => self.exact.insert(domain.clone(), entry),
-            HostPattern::Wildcard(domain) => self.wildcard.insert(domain.clone(), entry),
-        };
-        self.hash = self.hash.subtract(old.map_or(0, |old| old.hash));
+    fn set_record(&mut self, record: &Record, shared: &mut Option<Route>) -> Option<Refused> {
+        let view = record.view();
+        let endpoint = self.cells.get(view.cell).map(|cell| &*cell.endpoint);
+        let signed = endpoint.is_some();
+        let old = self.tree.get(view.host);
+        let at_hand = shared.as_ref().or(old.as_ref().map(|old| old.route)).filter(|route| route.is_of(view, signed)).cloned();
+        let route = at_hand.unwrap_or_else(|| Route::new(view, endpoint));
+        let reason = build::reason(view, signed);
+        self.hash = self.hash.subtract(old.map_or(0, |old| hash::record(old.record()))).add(hash::record(view));
+        let kind = tree::kind(view, matches!(reason, Some(Reason::RedirectToSelf)));
+        self.tree.put(Item::new(&route, view, kind));
+        *shared = Some(route);
+        let refused = reason.map(|reason| Refused { host: record.host.clone(), tenant: record.tenant.clone(), reason });
+        match &refused {
+            Some(refused) => {
+                Arc::make_mut(&mut self.refused).insert(record.host.clone(), refused.clone());
+            }
+            None => self.forgive(&record.host),
+        }
         refused
     }
 
     fn remove_record(&mut self, host: &HostPattern) {
-        let old = match host {
-            HostPattern::Exact(domain) => self.exact.remove(domain),
-            HostPattern::Wildcard(domain) => self.wildcard.remove(domain),
-        };
-        self.hash = self.hash.subtract(old.map_or(0, |old| old.hash));
+        if let Some(old) = self.record(host) {
+            self.hash = self.hash.subtract(hash::record(old));
+            self.tree.remove(host.view());
+            self.forgive(host);
+        }
     }
 
+    fn forgive(&mut self, host: &HostPattern) {
+        if self.refused.contains_key(host) {
+            Arc::make_mut(&mut self.refused).remove(host);
+        }
+    }
+
+    /// Signs the records of a cell anew.
     fn compile_cell(&mut self, cell: &CellName) {
-        for entry in self.exact.values_mut().chain(self.wildcard.values_mut()).filter(|entry| entry.record.cell == *cell) {
-            entry.route = compile_record(&self.cells, &entry.record);
-        }
+        let endpoint = self.cells.get(cell).map(|cell| cell.endpoint.clone());
+        let mut signed: HashMap<usize, Route> = HashMap::new();
+        self.tree.map_routes(&mut |item| {
+            let old = item.route;
+            (old.cell() == cell.as_str()).then(|| signed.entry(old.place()).or_insert_with(|| Route::new(item.record(), endpoint.as_deref())).clone())
+        });
+        self.list_refused();
     }
 
-    fn entry(&self, host: &HostPattern) -> Option<&Entry> {
-        match host {
-            HostPattern::Exact(domain) => self.exact.get(domain),
-            HostPattern::Wildcard(domain) => self.wildcard.get(domain),
-        }
+    fn list_refused(&mut self) {
+        let unserved = self.tree.items().filter(|item| !item.is_served());
+        let reasons = unserved.filter_map(|item| build::refused(item.record(), build::reason(item.record(), item.route.is_signed())?));
+        self.refused = Arc::new(reasons.map(|refused| (refused.host.clone(), refused)).collect());
     }
 
-    fn entries(&self) -> impl Iterator<Item = &Entry> {
-        self.exact.values().chain(self.wildcard.values())
-    }
-
-    fn epochs(&self) -> BTreeMap<&TenantName, Epoch> {
-        let mut epochs = BTreeMap::new();
-        for entry in self.entries() {
-            let epoch = epochs.entry(&entry.record.tenant).or_insert(entry.record.epoch);
-            *epoch = entry.record.epoch.max(*epoch);
+    /// The epoch of each tenant.
+    fn epochs(&self) -> HashMap<&str, Epoch> {
+        let mut epochs = HashMap::new();
+        for item in self.items() {
+            let epoch = epochs.entry(item.route.tenant()).or_insert_with(|| item.route.epoch());
+            *epoch = item.route.epoch().max(*epoch);
         }
         epochs
     }
@@ -346,36 +400,60 @@ impl Table {
     }
 }
 
-impl Entry {
-    fn refused(&self) -> Option<Refused> {
-        let reason = self.route.as_ref().err()?.clone();
-        Some(Refused { host: self.record.host.clone(), tenant: self.record.tenant.clone(), reason })
-    }
+/// A table whose records come one by one.
+#[derive(Debug)]
+pub struct Assembly {
+    table: Table,
+    builder: Builder,
 }
 
-fn compile_record(cells: &BTreeMap<CellName, CellEntry>, record: &Record) -> Result<Arc<Route>, Reason> {
-    let endpoint = &cells.get(&record.cell).ok_or_else(|| Reason::UnknownCell(record.cell.clone()))?.endpoint;
-    if let (Some(redirect), HostPattern::Exact(host)) = (&record.redirect, &record.host)
-        && redirect.to == *host
-    {
-        return Err(Reason::RedirectToSelf);
+impl Assembly {
+    /// A table of these cells, without records yet. How many will come is a hint.
+    #[must_use]
+    pub fn new(incarnation: impl Into<Arc<str>>, generation: Generation, cells: impl IntoIterator<Item = CellEndpoint>, expected: usize) -> Self {
+        let entry = |endpoint: CellEndpoint| (endpoint.cell.clone(), CellEntry { hash: hash::endpoint(&endpoint), endpoint: Arc::new(endpoint) });
+        let cells: Arc<BTreeMap<_, _>> = Arc::new(cells.into_iter().map(entry).collect());
+        let builder = Builder::new(cells.clone(), expected);
+        Self { table: Table { incarnation: incarnation.into(), generation, cells, ..Table::default() }, builder }
     }
-    let header = TenantHeader { tenant: record.tenant.clone(), cell: record.cell.clone(), epoch: record.epoch, key_id: endpoint.key_id.clone() };
-    Ok(Arc::new(Route {
-        tenant: record.tenant.clone(),
-        cell: record.cell.clone(),
-        epoch: record.epoch,
-        state: record.state,
-        redirect: record.redirect.clone(),
-        class: record.class.clone(),
-        header: header.sign(&endpoint.key),
-    }))
+
+    /// Takes a record.
+    pub fn add(&mut self, record: &Record) {
+        self.builder.add(record.view());
+    }
+
+    /// How many were taken.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.builder.len()
+    }
+
+    /// Whether none was.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The table, and the records that are not served.
+    #[must_use]
+    pub fn finish(self) -> (Table, Vec<Refused>) {
+        let Self { mut table, builder } = self;
+        let (tree, sum, refused) = builder.finish();
+        table.tree = tree;
+        table.hash = table.cells.values().fold(TableHash::default().add(sum), |hash, cell| hash.add(cell.hash));
+        let kept = refused.iter().filter(|refused| !matches!(refused.reason, Reason::HostTwice(_)));
+        table.refused = Arc::new(kept.map(|refused| (refused.host.clone(), refused.clone())).collect());
+        (table, refused)
+    }
 }
 
 /// Sorts by host and keeps one record for each.
 fn without_doubles(records: impl IntoIterator<Item = Record>) -> (Vec<Record>, Vec<Refused>) {
     let mut records: Vec<_> = records.into_iter().collect();
-    records.sort_by_cached_key(|record| (record.host.clone(), Reverse(record.epoch), record.tenant.clone(), hash::record(record)));
+    records.sort_by(|a, b| {
+        let by_name = a.host.cmp(&b.host).then_with(|| b.epoch.cmp(&a.epoch)).then_with(|| a.tenant.cmp(&b.tenant));
+        by_name.then_with(|| hash::record(a.view()).cmp(&hash::record(b.view())))
+    });
     let mut refused = Vec::new();
     records.dedup_by(|later, first| {
         let double = later.host == first.host;

@@ -145,6 +145,7 @@ pub fn tenant(of: &str, domains: &[&str]) -> Typed<Tenant> {
     let spec = TenantSpec {
         blueprint: name("shop"),
         domains: domains.iter().map(|domain| model::DomainName::new(domain).unwrap()).collect(),
+        hosts: model::v1alpha1::HostRules::default(),
         title: of.to_owned(),
         contact: "a@example.org".to_owned(),
         language: "en".to_owned(),

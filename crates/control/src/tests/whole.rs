@@ -90,6 +90,57 @@ async fn a_restarted_control_adopts_and_publishes_the_same() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn aliases_www_wildcards_and_international_names_are_owned_and_published() {
+    let site = served().await;
+    let mut shop = tenant("shop", &["B\u{fc}cher.Example", "www.kiosk.example"]);
+    shop.spec.hosts = serde_json::from_value(serde_json::json!({
+        "aliases": ["Old.example"], "www": "Redirect", "wildcards": ["b\u{fc}cher.example"], "redirect": 301,
+    }))
+    .unwrap();
+    site.put(&shop).await;
+    let (control, stop, join) = site.control();
+    site.until::<Tenant>("alpha", 60, tenant_ready).await;
+    let mut shop = site.until::<Tenant>("shop", 60, tenant_ready).await.unwrap();
+    let published = || {
+        let records = control.feed().snapshot().unwrap().records;
+        let line = |r: routes::Record| match r.redirect {
+            Some(redirect) => format!("{} {} {}", r.host, redirect.status.code(), redirect.to),
+            None => r.host.to_string(),
+        };
+        records.into_iter().filter(|r| r.tenant.as_str() == "shop").map(line).collect::<std::collections::BTreeSet<_>>()
+    };
+    let primary = "xn--bcher-kva.example";
+    let lines = |lines: &[&str]| lines.iter().map(|line| line.replace('@', primary)).collect::<std::collections::BTreeSet<_>>();
+    let all = ["@", "*.@", "www.@ 301 @", "old.example 301 @", "www.kiosk.example", "kiosk.example 301 www.kiosk.example"];
+    assert_eq!(published(), lines(&all));
+    // What another tenant owns is said, and not published; nor has anybody else a host below the wildcard.
+    let taken = |condition: &'static str, by: &'static str| {
+        move |t: Option<&model::Typed<Tenant>>| {
+            let said = t.and_then(|t| t.status.conditions.get(condition));
+            said.is_some_and(|said| said.reason == "DomainTaken" && said.message.ends_with(&format!("belongs to tenant {by}")))
+        }
+    };
+    shop.spec.hosts.aliases.push("alpha.example".parse().unwrap());
+    shop.spec.hosts.wildcards.push("alpha.example".parse().unwrap());
+    site.put(&shop).await;
+    shop = site.until::<Tenant>("shop", 60, taken("DomainsOwned", "alpha")).await.unwrap();
+    assert_eq!(published(), lines(&all));
+    site.put(&tenant("late", &[&format!("x.{primary}")])).await;
+    site.until::<Tenant>("late", 60, taken("Placed", "shop")).await.unwrap();
+    shop.spec.hosts = model::v1alpha1::HostRules::default();
+    site.put(&shop).await;
+    site.until::<Domain>("old.example", 60, |claim| claim.is_none()).await;
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while published() != lines(&["@", "www.kiosk.example"]) {
+        assert!(Instant::now() < deadline, "{:?}", published());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    site.until::<Domain>(&format!("x.{primary}"), 60, |claim| claim.is_some_and(|claim| claim.spec.tenant.as_str() == "late")).await.unwrap();
+    stop.cancel();
+    join.await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn suspend_resume_remove_and_purge() {
     let site = served().await;
     let (control, stop, join) = site.control();

@@ -180,7 +180,8 @@ pub async fn give_back(world: &World, tenant: &Typed<Tenant>, cell: &CellName) -
         let own = known.snapshot.domains.values().filter(|claim| claim.spec.tenant_uid == tenant.metadata.uid);
         own.map(|claim| claim.metadata.name.clone()).collect()
     });
-    for name in claims.into_iter().chain(tenant.spec.domains.iter().map(model::DomainName::document_name)) {
+    let wanted = tenant.spec.wanted_domains();
+    for name in claims.into_iter().chain(wanted.iter().map(|(domain, _)| domain.document_name())) {
         let key = Key::new(Kind::Domain, name.clone());
         let claim = world.store().read::<Domain>(&name).await?;
         if let Some(claim) = claim.filter(|claim| claim.spec.tenant_uid == tenant.metadata.uid)

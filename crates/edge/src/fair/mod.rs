@@ -73,7 +73,7 @@ impl Fair {
     }
 
     /// Lets a request in, now or in a moment; what it takes is counted until the pass is dropped.
-    pub(crate) async fn enter(self: &Arc<Self>, tenant: &TenantName, class: Option<&str>, client: IpAddr) -> Result<Pass, Denied> {
+    pub(crate) async fn enter(self: &Arc<Self>, tenant: &str, class: Option<&str>, client: IpAddr) -> Result<Pass, Denied> {
         let now = self.began.elapsed();
         let classes = self.classes.read().unwrap_or_else(PoisonError::into_inner).clone();
         let class = classes.of(class);
@@ -148,12 +148,13 @@ impl Fair {
         all * 100 >= self.most * CROWDED && tenant.under_way() > self.most / self.crowd.tenants.load(Relaxed).max(1)
     }
 
-    fn tenant(&self, name: &TenantName) -> Arc<Tenant> {
-        let mut shard = lock(&self.tenants[self.shard(name)]);
+    fn tenant(&self, name: &str) -> Arc<Tenant> {
+        let mut shard = lock(&self.tenants[self.shard(&name)]);
         if let Some(tenant) = shard.get(name) {
             return tenant.clone();
         }
-        shard.entry(name.clone()).or_default().clone()
+        // Names in a table are names.
+        TenantName::new(name).map(|name| shard.entry(name).or_default().clone()).unwrap_or_default()
     }
 
     fn client(&self, address: IpAddr) -> Option<Arc<Client>> {

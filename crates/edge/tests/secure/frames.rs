@@ -87,23 +87,18 @@ async fn who_takes_back_what_it_asks_for_is_sent_away() {
     let world = world().await;
     let (sender, connection) = visit(&world).await;
     let mut sender = sender.ready().await.unwrap();
-    let mut refused = false;
+    // How many of these the edge sees before it hangs up is a matter of who runs when.
     for _ in 0..2000 {
-        let Ok(ready) = sender.clone().ready().await else {
-            refused = true;
-            break;
-        };
+        let Ok(ready) = sender.clone().ready().await else { break };
         sender = ready;
         let Ok((answer, mut up)) = sender.send_request(request(Method::POST, "/").header("content-length", 9).body(()).unwrap(), false) else {
-            refused = true;
             break;
         };
         up.send_reset(Reason::CANCEL);
         drop(answer);
     }
     let ended = tokio::time::timeout(PATIENCE, connection).await;
-    assert!(refused, "two thousand requests were taken back, and nobody minded");
-    let error = ended.expect("the connection ends").unwrap().expect_err("it ends with an error");
+    let error = ended.expect("two thousand requests are taken back, and somebody minds").unwrap().expect_err("it ends with an error");
     // One that still writes when the edge hangs up may see that before it reads why.
     assert!(error.reason() == Some(Reason::ENHANCE_YOUR_CALM) || error.is_io(), "{error}");
     world.served().await;

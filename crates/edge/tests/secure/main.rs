@@ -87,7 +87,7 @@ impl World {
             class: None,
         };
         let (mut feed, _) = Feed::new("one", Generation(1), [endpoint], [record], 10);
-        let lines: String = feed.catch_up(None, "").lines().iter().map(|line| line.encode().unwrap()).collect();
+        let lines: String = feed.catch_up(None, "").lines().unwrap().concat();
         let routes = get(move || {
             let lines = tokio_stream::StreamExt::chain(tokio_stream::once(Ok::<_, std::io::Error>(lines)), tokio_stream::pending());
             async { Response::new(Body::from_stream(lines)) }

@@ -21,6 +21,9 @@ pub struct TenantSpec {
     /// Domains, the first is the primary one.
     #[schemars(length(min = 1, max = 50))]
     pub domains: Vec<DomainName>,
+    /// What else leads to it: aliases, the other of apex and www, wildcards.
+    #[serde(default, skip_serializing_if = "HostRules::is_default")]
+    pub hosts: HostRules,
     /// Title of the site.
     #[serde(default)]
     pub title: String,
@@ -47,6 +50,114 @@ pub struct TenantSpec {
     /// Whether it is served.
     #[serde(default)]
     pub state: TenantState,
+}
+
+/// Hosts beside a tenant's domains.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct HostRules {
+    /// Domains from which visitors are sent to the primary domain, path and query kept.
+    #[schemars(length(max = 50))]
+    pub aliases: Vec<DomainName>,
+    /// What becomes of `www.shop.example` where `shop.example` is named, and the reverse.
+    pub www: WwwRule,
+    /// Domains of the tenant of which every host one label below is served too (`*.shop.example`), unless it is somebody's own domain.
+    #[schemars(length(max = 50))]
+    pub wildcards: Vec<DomainName>,
+    /// How visitors are sent: 308 keeps the method, 301 is for clients that know nothing newer.
+    pub redirect: RedirectCode,
+}
+
+/// What becomes of the other one of apex and www.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+pub enum WwwRule {
+    /// Nothing: it is served where it is named.
+    #[default]
+    Leave,
+    /// It belongs to the tenant as well, and leads to the one that is named.
+    Redirect,
+}
+
+/// Status of a redirect for good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(try_from = "u16", into = "u16")]
+pub enum RedirectCode {
+    /// 301.
+    Moved,
+    /// 308.
+    #[default]
+    Permanent,
+}
+
+impl From<RedirectCode> for u16 {
+    fn from(code: RedirectCode) -> Self {
+        match code {
+            RedirectCode::Moved => 301,
+            RedirectCode::Permanent => 308,
+        }
+    }
+}
+
+impl TryFrom<u16> for RedirectCode {
+    type Error = String;
+    fn try_from(code: u16) -> Result<Self, String> {
+        match code {
+            301 => Ok(Self::Moved),
+            308 => Ok(Self::Permanent),
+            other => Err(format!("a redirect is 301 or 308, not {other}")),
+        }
+    }
+}
+
+impl JsonSchema for RedirectCode {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "RedirectCode".into()
+    }
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "type": "integer", "enum": [301, 308] })
+    }
+}
+
+impl HostRules {
+    /// Whether nothing is said.
+    #[must_use]
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl TenantSpec {
+    /// Every domain that the tenant wants to own, each once, with the one to which its visitors are sent where it is not served itself. Named domains come
+    /// first: one that is named is served, whatever an alias says.
+    #[must_use]
+    pub fn wanted_domains(&self) -> Vec<(DomainName, Option<DomainName>)> {
+        let mut wanted: Vec<(DomainName, Option<DomainName>)> = Vec::new();
+        let mut add = |domain: DomainName, to: Option<DomainName>| {
+            if wanted.iter().all(|(have, _)| *have != domain) {
+                wanted.push((domain, to));
+            }
+        };
+        self.domains.iter().for_each(|domain| add(domain.clone(), None));
+        let Some(primary) = self.domains.first() else { return Vec::new() };
+        self.hosts.aliases.iter().for_each(|alias| add(alias.clone(), Some(primary.clone())));
+        if self.hosts.www == WwwRule::Redirect {
+            let others = self.domains.iter().filter_map(|domain| Some((other_of_www(domain)?, Some(domain.clone()))));
+            others.for_each(|(other, to)| add(other, to));
+        }
+        wanted
+    }
+}
+
+/// The apex of a www domain, the www of another one; none where that is no domain.
+fn other_of_www(domain: &DomainName) -> Option<DomainName> {
+    match domain.as_str().strip_prefix("www.") {
+        // Not a whole top-level domain.
+        Some(apex) => apex.contains('.').then(|| DomainName::new(apex).ok())?,
+        None => DomainName::new(format!("www.{domain}")).ok(),
+    }
 }
 
 /// Whether a tenant is served.

@@ -115,6 +115,9 @@ faults! { RULES;
     DOMAINS "A0342" Caller, "no domain, or too many",
         "A tenant is reached by its domains; the first is the primary one.",
         "name 1 to 50 domains";
+    WILDCARD "A0353" Caller, "a wildcard of a domain that the tenant does not have",
+        "A wildcard serves every host one label below a domain, and belongs to whoever owns that domain.",
+        "name the domain in spec.domains or spec.hosts.aliases as well";
     CONTACT "A0343" Caller, "a contact that is not a mail address",
         "The administrator's account and notices need an address.",
         "write it as name@example.org";

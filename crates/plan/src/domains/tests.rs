@@ -20,6 +20,52 @@ fn a_free_domain_goes_to_the_tenant_created_first() {
 }
 
 #[test]
+fn aliases_and_the_other_of_apex_and_www_are_claimed_too() {
+    let mut world = World::new(10);
+    world.tenant("shop", &["shop.example", "www.kiosk.example"], |tenant| {
+        tenant.spec.hosts.aliases = vec![domain("old.example"), domain("shop.example")];
+        tenant.spec.hosts.www = model::v1alpha1::WwwRule::Redirect;
+    });
+    world.tenant("late", &["www.shop.example"], |_| {});
+    world.claim("old.example", "shop");
+    let ownership = decide(&world.snapshot);
+    assert!(ownership.release.is_empty(), "an alias is wanted");
+    let claim = ["shop.example", "www.kiosk.example", "www.shop.example", "kiosk.example"].map(domain);
+    assert_eq!(ownership.tenants[&tenant_name("shop")].claim, claim);
+    assert_eq!(ownership.tenants[&tenant_name("late")].conflicts[0].owner, tenant_name("shop"));
+    let spec = &world.snapshot.tenants[&tenant_name("shop")].spec;
+    let targets: Vec<_> = spec.wanted_domains().into_iter().filter_map(|(domain, to)| Some((domain.to_string(), to?.to_string()))).collect();
+    let pairs = [("old.example", "shop.example"), ("www.shop.example", "shop.example"), ("kiosk.example", "www.kiosk.example")];
+    assert_eq!(targets, pairs.map(|(domain, to)| (domain.to_owned(), to.to_owned())));
+}
+
+#[test]
+fn below_a_wildcard_nobody_else_gets_a_new_domain() {
+    let mut world = World::new(10);
+    world.tenant("before", &["one.shop.example"], |_| {});
+    world.claim("one.shop.example", "before");
+    world.tenant("shop", &["shop.example"], |tenant| tenant.spec.hosts.wildcards = vec![domain("shop.example"), domain("not-mine.example")]);
+    world.claim("shop.example", "shop");
+    world.tenant("late", &["two.shop.example", "a.two.shop.example", "x.not-mine.example"], |_| {});
+    let ownership = decide(&world.snapshot);
+    assert!(!ownership.tenants.contains_key(&tenant_name("before")), "what was claimed before stays");
+    let late = &ownership.tenants[&tenant_name("late")];
+    assert_eq!(late.conflicts, [Conflict { domain: domain("two.shop.example"), owner: tenant_name("shop") }]);
+    assert_eq!(late.claim, [domain("a.two.shop.example"), domain("x.not-mine.example")]);
+}
+
+#[test]
+fn below_a_wildcard_its_owner_gets_a_domain_that_somebody_senior_wants_in_vain() {
+    let mut world = World::new(10);
+    world.tenant("a-senior", &["two.shop.example"], |_| {});
+    world.tenant("shop", &["shop.example", "two.shop.example"], |tenant| tenant.spec.hosts.wildcards = vec![domain("shop.example")]);
+    world.claim("shop.example", "shop");
+    let ownership = decide(&world.snapshot);
+    assert_eq!(ownership.tenants[&tenant_name("shop")].claim, [domain("two.shop.example")]);
+    assert_eq!(ownership.tenants[&tenant_name("a-senior")].conflicts[0].owner, tenant_name("shop"));
+}
+
+#[test]
 fn a_standing_claim_wins_over_seniority() {
     let mut world = World::new(10);
     world.tenant("older", &["shop.example"], |_| {});

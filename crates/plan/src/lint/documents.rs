@@ -101,8 +101,14 @@ pub fn tenant(name: &DocumentName, spec: &TenantSpec) -> Lint {
         lint.refuse(&codes::DOMAINS, format!("{} domains are named", spec.domains.len()));
     }
     let mut seen = BTreeSet::new();
-    if let Some(twice) = spec.domains.iter().find(|domain| !seen.insert(*domain)) {
+    if let Some(twice) = spec.domains.iter().chain(&spec.hosts.aliases).find(|domain| !seen.insert(*domain)) {
         lint.refuse(&codes::DOMAIN_TWICE, format!("domain {twice} stands twice"));
+    }
+    if spec.hosts.aliases.len().max(spec.hosts.wildcards.len()) > DOMAINS {
+        lint.refuse(&codes::DOMAINS, format!("more than {DOMAINS} aliases or wildcards are named"));
+    }
+    if let Some(foreign) = spec.hosts.wildcards.iter().find(|domain| !spec.domains.contains(domain) && !spec.hosts.aliases.contains(domain)) {
+        lint.refuse(&codes::WILDCARD, format!("the wildcard of {foreign} is asked for, which is not among the tenant's domains"));
     }
     if !address(&spec.contact) {
         lint.refuse(&codes::CONTACT, format!("contact is {:?}", spec.contact));

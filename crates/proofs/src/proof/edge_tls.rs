@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use async_trait::async_trait;
 use certs::acme::{Authority, Proof};
-use certs::{Book, Https, Kind, Pair, What, self_signed};
+use certs::{Book, Https, Kind, Pair, TicketKey, TicketKeys, What, self_signed};
 use issuer::{Issuer, Limits, Probe, Wish, Wishes};
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
@@ -259,6 +259,9 @@ impl Sequence {
 
 fn fill(book: &Book) -> Result<()> {
     let now = Timestamp::now();
+    // No issuer works here that would make the keys of tickets.
+    let tickets = TicketKeys(vec![TicketKey { key: identity::token(32), from: now }]);
+    book.put(vec![("tickets".to_owned(), What::Tickets(tickets))])?;
     for chunk in 0..MANY / CHUNK {
         let words = (chunk * CHUNK..(chunk + 1) * CHUNK).map(|n| {
             let name = host(n);

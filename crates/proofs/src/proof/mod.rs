@@ -5,6 +5,7 @@ mod control_down;
 mod edge_fair;
 mod edge_ha;
 mod edge_hold;
+mod edge_routes;
 mod edge_safety;
 mod edge_speed;
 mod edge_tls;
@@ -27,6 +28,7 @@ pub const ALL: &[(&str, &str)] = &[
     ("outage", "all three nodes are killed at random moments under load: the right one bootstraps"),
     ("blast-radius", "cell A is exhausted and killed: cell B does not notice, and nothing of B is reachable from A"),
     ("control-down", "control, agent and Docker's daemon are dead for a minute under load: nothing fails, all is adopted"),
+    ("edge-routes", "a million domains on two edges: memory, look-ups, changes seen by visitors, a start from disk"),
     ("self-heal", "every kind of instance is killed once and comes back"),
     ("upgrade", "a newer build replaces control, agent, edge and gates under load"),
     (
@@ -49,6 +51,7 @@ pub async fn run(options: &Options) -> Result<Outcome> {
         "outage" => outage::prove(options).await,
         "blast-radius" => blast_radius::prove(options).await,
         "control-down" => control_down::prove(options).await,
+        "edge-routes" => edge_routes::prove(options).await,
         "self-heal" => self_heal::prove(options).await,
         "upgrade" => upgrade::prove(options).await,
         "edge-tls" => edge_tls::prove(options).await,

@@ -5,7 +5,8 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use engine::fake::Behaviour;
 use model::v1alpha1::{
-    Blueprint, BlueprintSpec, Cell, CellSpec, Machine, MachineSpec, Platform, PlatformSpec, Scheduling, Tenant, TenantSpec, TenantState,
+    Blueprint, BlueprintSpec, Cell, CellSpec, HostRules, Machine, MachineSpec, Platform, PlatformSpec, Scheduling, Tenant, TenantSpec, TenantState,
+    WwwRule,
 };
 use model::{CellName, DocumentName, DomainName, Resource, Span, TenantName, Typed};
 use serde_json::json;
@@ -67,7 +68,8 @@ impl Operator {
             8 => self.change(world, &tenants, |_, spec| spec.state = TenantState::Active).await?,
             9 => {
                 let domains = self.domains();
-                self.change(world, &tenants, move |_, spec| spec.domains = domains).await?;
+                let hosts = self.hosts(&domains);
+                self.change(world, &tenants, move |_, spec| (spec.domains, spec.hosts) = (domains, hosts)).await?;
             }
             10 => {
                 if let Some(tenant) = self.random.pick(&tenants) {
@@ -114,15 +116,33 @@ impl Operator {
         domains
     }
 
+    /// What else leads to a tenant; most want nothing.
+    fn hosts(&mut self, domains: &[DomainName]) -> HostRules {
+        let mut hosts = HostRules::default();
+        if self.random.chance(300) {
+            hosts.aliases = self.domains();
+            hosts.aliases.retain(|alias| !domains.contains(alias));
+        }
+        if self.random.chance(300) {
+            hosts.www = WwwRule::Redirect;
+        }
+        if self.random.chance(300) {
+            hosts.wildcards = domains.iter().take(1).chain(hosts.aliases.first()).cloned().collect();
+        }
+        hosts
+    }
+
     async fn add(&mut self, world: &World, cells: &[CellName]) -> Result<()> {
         self.tenants += 1;
         // Names come again, so that a later tenant of a name meets what an earlier one left.
         let number = self.random.below(u64::from(self.tenants.min(12)) + 1);
         let tenant = name::<TenantName>(&format!("t{number}"))?;
         let pinned = if self.random.chance(200) { self.random.pick(cells).cloned() } else { None };
+        let domains = self.domains();
         let spec = TenantSpec {
             blueprint: name("shop")?,
-            domains: self.domains(),
+            hosts: self.hosts(&domains),
+            domains,
             title: "Shop".to_owned(),
             contact: "owner@example.org".to_owned(),
             language: "en".to_owned(),

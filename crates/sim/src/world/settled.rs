@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::{Result, bail, ensure};
 use data::TenantAccess;
 use model::v1alpha1::{Cell, Operation, OperationState, Tenant, TenantState, Verb};
-use model::{CellName, ConditionStatus, TenantName, Typed};
+use model::{CellName, ConditionStatus, DomainName, TenantName, Typed};
 use plan::place::{self, Outcome};
-use routes::{GateTenantState, RouteState};
+use routes::{GateTenantState, Record, RouteState};
 
 use super::docs::Docs;
 use super::{Summary, World, controls::Controls};
@@ -245,8 +245,11 @@ fn doors(world: &World, docs: &Docs) -> Result<()> {
 /// Routes say exactly what documents say.
 fn table(docs: &Docs, controls: &Controls) -> Result<()> {
     let Some(table) = controls.active().and_then(|control| control.feed().snapshot()) else { bail!("no control works, or none has published") };
-    let published: BTreeSet<String> =
-        table.records.iter().map(|record| format!("{} {} {} {} {:?}", record.host, record.tenant, record.cell, record.epoch, record.state)).collect();
+    let line = |record: &Record| {
+        let to = record.redirect.as_ref().map(|redirect| redirect.to.as_str());
+        format!("{} {} {} {} {:?} {to:?}", record.host, record.tenant, record.cell, record.epoch, record.state)
+    };
+    let published: BTreeSet<String> = table.records.iter().map(line).collect();
     let mut wanted = BTreeSet::new();
     for (name, tenant) in &docs.snapshot.tenants {
         let state = match tenant.status.serving {
@@ -255,10 +258,15 @@ fn table(docs: &Docs, controls: &Controls) -> Result<()> {
             Some(TenantState::Removed) | None => continue,
         };
         let Some(cell) = &tenant.status.cell else { continue };
-        for domain in &tenant.spec.domains {
-            if docs.snapshot.domains.get(&domain.document_name()).is_some_and(|claim| claim.spec.tenant == *name) {
-                wanted.insert(format!("{domain} {name} {cell} {} {state:?}", tenant.status.epoch));
+        let owned = |domain: &DomainName| docs.snapshot.domains.get(&domain.document_name()).is_some_and(|claim| claim.spec.tenant == *name);
+        let mut want = |host: String, to: Option<&str>| wanted.insert(format!("{host} {name} {cell} {} {state:?} {to:?}", tenant.status.epoch));
+        for (domain, to) in tenant.spec.wanted_domains() {
+            if owned(&domain) && to.as_ref().is_none_or(owned) {
+                want(domain.to_string(), to.as_ref().map(DomainName::as_str));
             }
+        }
+        for domain in tenant.spec.hosts.wildcards.iter().filter(|domain| owned(domain)) {
+            want(format!("*.{domain}"), None);
         }
     }
     ensure!(published == wanted, "published is {published:#?}\nwanted is {wanted:#?}");

@@ -9,8 +9,8 @@ use certs::acme::{Authority, Proof};
 use certs::{Book, Https};
 use identity::Sealer;
 use issuer::{CertificateFeed, Issuer, Limits, Probe, Wish, Wishes};
-use model::Sensitive;
 use model::v1alpha1::{AuthoritySpec, Domain, DomainProof, HttpsSpec, Platform, Tenant, TenantState, TlsSpec};
+use model::{DomainName, Sensitive};
 use store::{SharedStore, TypedStore as _};
 use tokio_util::sync::CancellationToken;
 
@@ -172,15 +172,19 @@ impl Documents {
         let mut wishes = Vec::new();
         for tenant in tenants.iter().filter(|tenant| tenant.spec.state != TenantState::Removed) {
             let active = tenant.spec.state == TenantState::Active && tenant.status.serving == Some(TenantState::Active);
-            for domain in &tenant.spec.domains {
-                // One that another tenant owns is not asked for in this one's name.
-                if owners.get(domain.as_str()).is_none_or(|owner| owner.as_str() != tenant.metadata.name.as_str()) {
-                    continue;
-                }
-                let own = tenant.spec.https.as_ref().map(https);
+            let own = tenant.spec.https.as_ref().map(https);
+            let wish = |domain: &DomainName, active| {
                 let local = domain.as_str().ends_with(".localhost") || domain.as_str() == "localhost";
-                wishes.push(Wish { domain: domain.to_string(), active, https: own.or(local.then(Https::default)) });
-            }
+                Wish { domain: domain.to_string(), active, https: own.or(local.then(Https::default)) }
+            };
+            // One that another tenant owns is not asked for in this one's name.
+            let owned = |domain: &DomainName| owners.get(domain.as_str()).is_some_and(|owner| owner.as_str() == tenant.metadata.name.as_str());
+            // An alias needs one too: who comes by HTTPS is sent elsewhere only after a handshake.
+            let wanted = tenant.spec.wanted_domains().into_iter().map(|(domain, _)| domain);
+            wishes.extend(wanted.filter(|domain| owned(domain)).map(|domain| wish(&domain, active)));
+            // Nobody is asked for a wildcard's certificate, which only a zone's owner gets; one that is laid into the folder is told by these rules.
+            let wildcards = tenant.spec.hosts.wildcards.iter().filter(|domain| owned(domain));
+            wishes.extend(wildcards.map(|domain| Wish { domain: format!("*.{domain}"), active: false, https: own }));
         }
         Ok(wishes)
     }

@@ -1,0 +1,440 @@
+//! The hosts of a table: a tree by hash whose leaves are packed, shared between versions.
+//!
+//! A change copies the branches on the way to one leaf and that leaf, never more, so a version costs nothing to keep: readers, the feed, the disk and the audit
+//! each look at one of their own. A leaf is two pieces of memory, one page mostly: what is compared, and what it leads to. What a look-up costs is memory that is
+//! in no cache: about two lines of one page, and for a wildcard's host as much again. The hash only steers, equality is by name; it is fixed, of good quality and nowhere stored: names that collide
+//! on purpose make the tree deeper by a level or two, no more.
+
+use std::hash::{DefaultHasher, Hasher as _};
+use std::sync::Arc;
+
+use crate::view::{HostRef, RedirectRef};
+use crate::{RecordRef, RedirectStatus, Route};
+
+/// Children of a branch.
+const FAN: usize = 8;
+const BITS: u32 = 3;
+/// Most hosts of a leaf above the deepest level; a leaf that grows beyond becomes eight.
+const MOST: usize = 128;
+/// A table of more hosts is built by two threads.
+const LARGE: usize = 500_000;
+/// The upper half of a hash steers, the lower half sorts a leaf.
+const DEEPEST: u32 = 32 / BITS;
+
+const WILDCARD: u8 = 1;
+/// The record is known but bad: nobody is served.
+const UNSERVED: u8 = 0x10;
+/// The route is not signed: nobody is served. Kept here as well, so that a look-up needs not read the route.
+const UNSIGNED: u8 = 0x20;
+
+/// Octets of a leaf's slot for each host: lower half of the hash, length of the domain, length of the target, kind, the domain.
+const SLOT: usize = 7 + SHORT;
+/// Longest domain that stands in its slot; longer ones, and those with a target, stand behind all slots, and the slot says where.
+const SHORT: usize = 29;
+
+/// All hosts.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Tree {
+    root: Node,
+    exact: usize,
+    wildcards: usize,
+}
+
+#[derive(Debug, Clone)]
+enum Node {
+    Branch(Arc<[Node; FAN]>),
+    Leaf(Leaf),
+}
+
+/// Hosts in the order of the lower half of their hashes, in slots of one size: where a host stands is guessed, and its name stands right there.
+#[derive(Debug, Clone, Default)]
+struct Leaf {
+    octets: Arc<[u8]>,
+    routes: Arc<[Route]>,
+}
+
+impl Default for Node {
+    fn default() -> Self {
+        Self::Leaf(Leaf::default())
+    }
+}
+
+/// One host with all that is known of it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Item<'a> {
+    pub route: &'a Route,
+    pub domain: &'a str,
+    pub to: &'a str,
+    kind: u8,
+}
+
+/// What a bulk build begins with: texts and routes lie elsewhere, so that a million of these are quickly sorted.
+#[derive(Debug)]
+pub(crate) struct Row {
+    pub hash: u64,
+    /// Where the domain begins; the target follows it.
+    pub start: usize,
+    /// Number of its route.
+    pub route: u32,
+    pub host: u8,
+    pub to: u8,
+    pub kind: u8,
+}
+
+/// Where rows point to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Source<'a> {
+    pub octets: &'a [u8],
+    pub routes: &'a [Route],
+}
+
+impl Row {
+    pub(crate) fn item<'a>(&self, source: Source<'a>) -> Item<'a> {
+        let end = self.start + usize::from(self.host);
+        // They were texts when they were put there.
+        let text = |octets| std::str::from_utf8(octets).unwrap_or_default();
+        Item {
+            route: &source.routes[self.route as usize],
+            domain: text(&source.octets[self.start..end]),
+            to: text(&source.octets[end..end + usize::from(self.to)]),
+            kind: self.kind,
+        }
+    }
+}
+
+/// Hash by which a host is found.
+pub(crate) fn hash(host: HostRef<'_>) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write_u8(u8::from(host.wildcard));
+    hasher.write(host.domain.as_bytes());
+    hasher.finish()
+}
+
+/// The lower half.
+#[expect(clippy::cast_possible_truncation, reason = "the lower half is meant")]
+const fn low(hash: u64) -> u32 {
+    hash as u32
+}
+
+const fn nibble(hash: u64, depth: u32) -> usize {
+    (hash >> (64 - BITS * (depth + 1))) as usize & (FAN - 1)
+}
+
+/// How a record is kept: wildcard, status of the redirect, unserved.
+pub(crate) fn kind(record: RecordRef<'_>, unserved: bool) -> u8 {
+    let status = record.redirect.map_or(0, |redirect| redirect.status as u8);
+    (u8::from(record.host.wildcard) * WILDCARD) | (status << 1) | if unserved { UNSERVED } else { 0 }
+}
+
+/// Whether a number is one that [`kind`] gives.
+pub(crate) const fn is_kind(kind: u8, has_target: bool) -> bool {
+    kind & !(WILDCARD | UNSERVED | 0x0e) == 0 && (kind >> 1 & 7 <= 4) && (kind >> 1 & 7 != 0) == has_target
+}
+
+pub(crate) const fn is_wildcard(kind: u8) -> bool {
+    kind & WILDCARD != 0
+}
+
+impl<'a> Item<'a> {
+    pub(crate) const fn new(route: &'a Route, record: RecordRef<'a>, kind: u8) -> Self {
+        let to = match record.redirect {
+            Some(redirect) => redirect.to,
+            None => "",
+        };
+        Self { route, domain: record.host.domain, to, kind }
+    }
+
+    /// As it is stored.
+    pub(crate) const fn kind(&self) -> u8 {
+        self.kind & !UNSIGNED
+    }
+
+    pub(crate) const fn host(&self) -> HostRef<'a> {
+        HostRef { wildcard: self.kind & WILDCARD != 0, domain: self.domain }
+    }
+
+    pub(crate) const fn is_served(&self) -> bool {
+        self.kind & (UNSERVED | UNSIGNED) == 0
+    }
+
+    pub(crate) fn redirect(&self) -> Option<RedirectRef<'a>> {
+        let status = match self.kind >> 1 & 7 {
+            1 => RedirectStatus::Moved,
+            2 => RedirectStatus::Found,
+            3 => RedirectStatus::Temporary,
+            4 => RedirectStatus::Permanent,
+            _ => return None,
+        };
+        Some(RedirectRef { to: self.to, status })
+    }
+
+    /// The record that this was made from.
+    pub(crate) fn record(&self) -> RecordRef<'a> {
+        RecordRef {
+            host: self.host(),
+            tenant: self.route.tenant(),
+            cell: self.route.cell(),
+            epoch: self.route.epoch(),
+            state: self.route.state(),
+            redirect: self.redirect(),
+            class: self.route.class(),
+        }
+    }
+}
+
+impl Tree {
+    /// Builds from rows in the order of their hashes, each host once.
+    pub(crate) fn build(rows: &[Row], source: Source<'_>) -> Self {
+        let wildcards = rows.iter().filter(|row| row.kind & WILDCARD != 0).count();
+        Self { root: build(rows, source, 0), exact: rows.len() - wildcards, wildcards }
+    }
+
+    pub(crate) const fn len(&self) -> usize {
+        self.exact + self.wildcards
+    }
+
+    pub(crate) const fn has_wildcards(&self) -> bool {
+        self.wildcards > 0
+    }
+
+    pub(crate) fn get(&self, host: HostRef<'_>) -> Option<Item<'_>> {
+        let hash = hash(host);
+        let mut node = &self.root;
+        let mut depth = 0;
+        loop {
+            match node {
+                Node::Branch(children) => {
+                    node = &children[nibble(hash, depth)];
+                    depth += 1;
+                }
+                Node::Leaf(leaf) => return leaf.find(low(hash), host).map(|at| leaf.item(at)),
+            }
+        }
+    }
+
+    pub(crate) fn put(&mut self, item: Item<'_>) {
+        let hash = hash(item.host());
+        if !put(&mut self.root, 0, hash, item) {
+            *self.count(item.host()) += 1;
+        }
+    }
+
+    pub(crate) fn remove(&mut self, host: HostRef<'_>) {
+        if self.get(host).is_some() {
+            remove(&mut self.root, 0, hash(host), host);
+            *self.count(host) -= 1;
+        }
+    }
+
+    const fn count(&mut self, host: HostRef<'_>) -> &mut usize {
+        if host.wildcard { &mut self.wildcards } else { &mut self.exact }
+    }
+
+    /// Whether every host is served: said without a look at any route.
+    pub(crate) fn is_served(&self) -> bool {
+        let mut waiting = vec![&self.root];
+        while let Some(node) = waiting.pop() {
+            match node {
+                Node::Branch(children) => waiting.extend(children.iter()),
+                Node::Leaf(leaf) if (0..leaf.len()).any(|at| leaf.said(at).2 & (UNSERVED | UNSIGNED) != 0) => return false,
+                Node::Leaf(_) => {}
+            }
+        }
+        true
+    }
+
+    /// Everything, leaf by leaf.
+    pub(crate) fn leaves(&self) -> impl Iterator<Item = impl Iterator<Item = Item<'_>>> {
+        let mut waiting = vec![&self.root];
+        std::iter::from_fn(move || {
+            loop {
+                match waiting.pop()? {
+                    Node::Branch(children) => waiting.extend(children.iter().rev()),
+                    Node::Leaf(leaf) => return Some((0..leaf.len()).map(move |at| leaf.item(at))),
+                }
+            }
+        })
+    }
+
+    /// Everything, in the order of hashes.
+    pub(crate) fn items(&self) -> impl Iterator<Item = Item<'_>> {
+        self.leaves().flatten()
+    }
+
+    /// Gives routes anew where `new` says so.
+    pub(crate) fn map_routes(&mut self, new: &mut impl FnMut(&Item<'_>) -> Option<Route>) {
+        map_routes(&mut self.root, new);
+    }
+}
+
+fn build(rows: &[Row], source: Source<'_>, depth: u32) -> Node {
+    if rows.len() <= MOST || depth == DEEPEST {
+        let mut items: Vec<_> = rows.iter().map(|row| (low(row.hash), row.item(source))).collect();
+        items.sort_by_key(|(hash, _)| *hash);
+        return Node::Leaf(Leaf::build(&items));
+    }
+    let mut rest = rows;
+    let children: [&[Row]; FAN] = std::array::from_fn(|child| {
+        let (these, others) = rest.split_at(rest.partition_point(|row| nibble(row.hash, depth) <= child));
+        rest = others;
+        these
+    });
+    let part = |rows: &[Row]| build(rows, source, depth + 1);
+    if rows.len() < LARGE {
+        return Node::Branch(Arc::new(children.map(part)));
+    }
+    // An edge that starts waits for this, and has nothing else to do.
+    let (first, second) = children.split_at(FAN / 2);
+    let nodes = std::thread::scope(|threads| {
+        let second = threads.spawn(|| second.iter().map(|rows| part(rows)).collect::<Vec<_>>());
+        let mut nodes: Vec<_> = first.iter().map(|rows| part(rows)).collect();
+        // A panic of that thread is one of this.
+        nodes.extend(second.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        nodes
+    });
+    let mut nodes = nodes.into_iter();
+    Node::Branch(Arc::new(std::array::from_fn(|_| nodes.next().unwrap_or_default())))
+}
+
+/// Whether it replaced one.
+fn put(node: &mut Node, depth: u32, hash: u64, item: Item<'_>) -> bool {
+    match node {
+        Node::Branch(children) => put(&mut Arc::make_mut(children)[nibble(hash, depth)], depth + 1, hash, item),
+        Node::Leaf(leaf) => {
+            let at = leaf.find(low(hash), item.host());
+            let mut items = leaf.items();
+            match at {
+                Some(at) => items[at].1 = item,
+                None => items.insert(items.partition_point(|(have, _)| *have < low(hash)), (low(hash), item)),
+            }
+            let new = if items.len() > MOST && depth < DEEPEST { split(&items, depth) } else { Node::Leaf(Leaf::build(&items)) };
+            *node = new;
+            at.is_some()
+        }
+    }
+}
+
+fn number(octets: &[u8]) -> u32 {
+    u32::from_le_bytes([octets[0], octets[1], octets[2], octets[3]])
+}
+
+/// A leaf that grew too large becomes a branch of small ones.
+fn split(items: &[(u32, Item<'_>)], depth: u32) -> Node {
+    let mut children: [Vec<(u32, Item<'_>)>; FAN] = std::array::from_fn(|_| Vec::new());
+    for (low, item) in items {
+        children[nibble(hash(item.host()), depth)].push((*low, *item));
+    }
+    Node::Branch(Arc::new(children.map(|items| Node::Leaf(Leaf::build(&items)))))
+}
+
+fn remove(node: &mut Node, depth: u32, hash: u64, host: HostRef<'_>) {
+    match node {
+        Node::Branch(children) => remove(&mut Arc::make_mut(children)[nibble(hash, depth)], depth + 1, hash, host),
+        Node::Leaf(leaf) => {
+            if let Some(at) = leaf.find(low(hash), host) {
+                let mut items = leaf.items();
+                items.remove(at);
+                *leaf = Leaf::build(&items);
+            }
+        }
+    }
+}
+
+fn map_routes(node: &mut Node, new: &mut impl FnMut(&Item<'_>) -> Option<Route>) {
+    match node {
+        Node::Branch(children) => Arc::make_mut(children).iter_mut().for_each(|child| map_routes(child, new)),
+        Node::Leaf(leaf) => {
+            let routes: Vec<_> = (0..leaf.len()).map(|at| new(&leaf.item(at))).collect();
+            if routes.iter().any(Option::is_some) {
+                let routes: Vec<_> = routes.into_iter().zip(leaf.routes.iter()).map(|(new, old)| new.unwrap_or_else(|| old.clone())).collect();
+                let items: Vec<_> = leaf.items().into_iter().zip(&routes).map(|((hash, item), route)| (hash, Item { route, ..item })).collect();
+                *leaf = Leaf::build(&items);
+            }
+        }
+    }
+}
+
+impl Leaf {
+    /// From items in the order of their lower halves.
+    fn build(items: &[(u32, Item<'_>)]) -> Self {
+        let is_short = |item: &Item<'_>| item.to.is_empty() && item.domain.len() <= SHORT;
+        let behind: usize = items.iter().filter(|(_, item)| !is_short(item)).map(|(_, item)| item.domain.len() + item.to.len()).sum();
+        let mut octets = vec![0; items.len() * SLOT];
+        octets.reserve_exact(behind);
+        for (at, (hash, item)) in items.iter().enumerate() {
+            let unsigned = if item.route.is_signed() { 0 } else { UNSIGNED };
+            let begin = if is_short(item) { None } else { Some(octets.len()) };
+            if begin.is_some() {
+                octets.extend_from_slice(item.domain.as_bytes());
+                octets.extend_from_slice(item.to.as_bytes());
+            }
+            let slot = &mut octets[at * SLOT..(at + 1) * SLOT];
+            slot[..4].copy_from_slice(&hash.to_le_bytes());
+            // A domain has at most 253 octets; a leaf of the deepest level would need eight million hosts of one hash to pass four gigabytes.
+            #[expect(clippy::cast_possible_truncation, reason = "see above")]
+            match begin {
+                None => slot[7..7 + item.domain.len()].copy_from_slice(item.domain.as_bytes()),
+                Some(begin) => slot[7..11].copy_from_slice(&(begin as u32).to_le_bytes()),
+            }
+            #[expect(clippy::cast_possible_truncation, reason = "a domain has at most 253 octets")]
+            slot[4..7].copy_from_slice(&[item.domain.len() as u8, item.to.len() as u8, item.kind & !UNSIGNED | unsigned]);
+        }
+        Self { octets: octets.into(), routes: items.iter().map(|(_, item)| item.route.clone()).collect() }
+    }
+
+    fn len(&self) -> usize {
+        self.routes.len()
+    }
+
+    fn slot(&self, at: usize) -> &[u8] {
+        &self.octets[at * SLOT..(at + 1) * SLOT]
+    }
+
+    fn hash(&self, at: usize) -> u32 {
+        number(self.slot(at))
+    }
+
+    /// Domain, target, kind.
+    fn said(&self, at: usize) -> (&[u8], &[u8], u8) {
+        let slot = self.slot(at);
+        let (host, to, kind) = (usize::from(slot[4]), usize::from(slot[5]), slot[6]);
+        if to == 0 && host <= SHORT {
+            return (&slot[7..7 + host], &[], kind);
+        }
+        let begin = number(&slot[7..]) as usize;
+        (&self.octets[begin..begin + host], &self.octets[begin + host..begin + host + to], kind)
+    }
+
+    fn item(&self, at: usize) -> Item<'_> {
+        let (domain, to, kind) = self.said(at);
+        // They came as texts.
+        let text = |octets| std::str::from_utf8(octets).unwrap_or_default();
+        Item { route: &self.routes[at], domain: text(domain), to: text(to), kind }
+    }
+
+    fn items(&self) -> Vec<(u32, Item<'_>)> {
+        let mut items = Vec::with_capacity(self.len() + 1);
+        items.extend((0..self.len()).map(|at| (self.hash(at), self.item(at))));
+        items
+    }
+
+    /// Hashes are spread evenly, so the place is guessed from the hash and found a few steps beside.
+    fn find(&self, hash: u32, host: HostRef<'_>) -> Option<usize> {
+        let count = self.len();
+        let mut at = ((u64::from(hash) * count as u64) >> 32) as usize;
+        while at > 0 && self.hash(at - 1) >= hash {
+            at -= 1;
+        }
+        while at < count && self.hash(at) < hash {
+            at += 1;
+        }
+        while at < count && self.hash(at) == hash {
+            let (domain, _, kind) = self.said(at);
+            if domain == host.domain.as_bytes() && (kind & WILDCARD != 0) == host.wildcard {
+                return Some(at);
+            }
+            at += 1;
+        }
+        None
+    }
+}
