@@ -2,6 +2,9 @@
 //!
 //! For proofs about routes and ownership that need thousands of changes, which whole cells could not make in minutes.
 
+mod application;
+mod cell;
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -13,14 +16,17 @@ use control::RouteFeed;
 use gate::client::GateClient;
 use identity::{Ca, Role, tls};
 use jiff::Timestamp;
-use model::{CellName, GateName, Generation, PlatformName};
+use model::{CellName, Epoch, GateName, Generation, PlatformName, TenantName};
 use rand::Rng as _;
-use routes::{CellEndpoint, CellKey, GateEndpoint, GateKey, GateReport, GateState, KeyId, Record};
+use routes::{CellKey, GateKey, GateReport, GateState, KeyId, Record, RouteState};
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::fault::wait_for;
+
+pub use application::serve;
+pub use cell::{Cell, open};
 
 const WITHIN: Duration = Duration::from_secs(30);
 const INCARNATION: &str = "proof";
@@ -41,25 +47,6 @@ pub struct Fleet {
     atoll: PathBuf,
     folder: tempfile::TempDir,
     feed_port: u16,
-}
-
-/// A cell of one gate.
-pub struct Cell {
-    /// Its name.
-    pub name: CellName,
-    /// Its key.
-    pub key: GateKey,
-    gate: GateName,
-    entry: SocketAddr,
-    admin: SocketAddr,
-}
-
-impl Cell {
-    /// What edges are told of it.
-    pub fn endpoint(&self) -> CellEndpoint {
-        let gate = GateEndpoint { name: self.gate.clone(), address: self.entry, weight: 100, draining: false, region: None };
-        CellEndpoint { cell: self.name.clone(), gates: vec![gate], key_id: self.key.id.clone(), key: self.key.key.clone() }
-    }
 }
 
 impl Fleet {
@@ -168,6 +155,15 @@ impl Fleet {
         let (generation, refused) = self.feed.publish(INCARNATION, Generation(1), cells, records);
         ensure!(refused.is_empty(), "records are refused: {refused:?}");
         Ok(generation)
+    }
+
+    /// Opens tenants in a cell, each with its host, and publishes them as the whole table.
+    pub async fn open(&self, cell: &Cell, application: SocketAddr, tenants: &[(TenantName, String)]) -> Result<()> {
+        let all = tenants.iter().map(|(tenant, _)| open(tenant.clone())).collect();
+        self.push(cell, &cell.state(Generation(1), application, all)?).await?;
+        let record = |(tenant, host): &(TenantName, String)| cell.record(host, tenant, Epoch(1), RouteState::Open);
+        let generation = self.publish(tenants.iter().map(record).collect::<Result<_>>()?)?;
+        self.applied(generation).await
     }
 
     /// Waits until every edge works by this generation.

@@ -1,28 +1,22 @@
 //! One tenant floods the edge with ten times its share of what the application can serve; the others do not notice. Without limits they do, or the proof
 //! would show nothing.
 
-use std::convert::Infallible;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use bytes::Bytes;
-use http::{Response, StatusCode};
-use http_body_util::Full;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use http::StatusCode;
+use model::TenantName;
 use model::v1alpha1::{LimitsSpec, TenantLimits};
-use model::{Epoch, Generation, InstanceName, ServiceName, TenantName};
-use routes::{GateInstance, GateProbe, GateService, GateState, GateTenant, GateTenantState, HostPattern, Record, RouteState};
-use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::Options;
 use crate::fault::wait_for;
-use crate::fleet::Fleet;
+use crate::fleet::{Fleet, serve};
 use crate::http_client::Visitor;
 use crate::load::Seen;
 use crate::outcome::{Outcome, say};
@@ -61,7 +55,8 @@ struct Flood {
 /// Runs the proof.
 pub async fn prove(options: &Options) -> Result<Outcome> {
     let fleet = Fleet::start(1, &["cell-a"]).await?;
-    open(&fleet, serve().await?).await?;
+    let tenants = (0..TENANTS).map(|number| anyhow::Ok((TenantName::new(format!("t{number}"))?, host(number))));
+    fleet.open(&fleet.cells[0], application().await?, &tenants.collect::<Result<Vec<_>>>()?).await?;
     let edge = fleet.edges[0];
     wait_for("the first answer", Duration::from_secs(20), async || Ok(Visitor::new(edge, &host(0)).get("/").await?.status == StatusCode::OK)).await?;
 
@@ -117,54 +112,19 @@ fn median(values: &mut [f64]) -> f64 {
     values[values.len() / 2]
 }
 
-/// Every tenant in one cell, served by one application.
-async fn open(fleet: &Fleet, application: SocketAddr) -> Result<()> {
-    let cell = &fleet.cells[0];
-    let names = (0..TENANTS).map(|number| TenantName::new(format!("t{number}"))).collect::<Result<Vec<_>, _>>()?;
-    let instance = GateInstance { name: InstanceName::new("app-1")?, address: application, ready: true, draining: false, probe: None };
-    let service =
-        GateService { name: ServiceName::new("app")?, port: 8080, also: Vec::new(), entry: true, probe: GateProbe::Tcp, instances: vec![instance] };
-    let open = |tenant: &TenantName| GateTenant { tenant: tenant.clone(), epoch: Epoch(1), state: GateTenantState::Open };
-    let state = GateState {
-        number: Generation(1),
-        incarnation: "proof".to_owned(),
-        cell: cell.name.clone(),
-        keys: vec![cell.key.clone()],
-        tenants: names.iter().map(open).collect(),
-        services: vec![service],
-        egress: Vec::new(),
-    };
-    fleet.push(cell, &state).await?;
-    let record = |(tenant, number): (TenantName, u32)| {
-        let host = HostPattern::Exact(host(number).parse()?);
-        anyhow::Ok(Record { host, tenant, cell: cell.name.clone(), epoch: Epoch(1), state: RouteState::Open, redirect: None, class: None })
-    };
-    let records = names.into_iter().zip(0..).map(record).collect::<Result<Vec<_>>>()?;
-    let generation = fleet.publish(records)?;
-    fleet.applied(generation).await
-}
-
 /// The application: so many requests at once, the others wait; its address.
-async fn serve() -> Result<SocketAddr> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-    let address = listener.local_addr()?;
+async fn application() -> Result<SocketAddr> {
     let workers = Arc::new(Semaphore::new(WORKERS as usize));
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            let workers = workers.clone();
-            let service = service_fn(move |_| {
-                let workers = workers.clone();
-                async move {
-                    // The semaphore is never closed.
-                    let _worker = workers.acquire().await;
-                    tokio::time::sleep(WORK).await;
-                    Ok::<_, Infallible>(Response::new(Full::new(Bytes::from_static(b"served"))))
-                }
-            });
-            tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+    serve(move |_| {
+        let workers = workers.clone();
+        async move {
+            // The semaphore is never closed.
+            let _worker = workers.acquire().await;
+            tokio::time::sleep(WORK).await;
+            Bytes::from_static(b"served")
         }
-    });
-    Ok(address)
+    })
+    .await
 }
 
 async fn stretch(edge: SocketAddr, flooded: bool) -> Result<Stretch> {

@@ -1,7 +1,6 @@
 //! Two edges on two machines (network namespaces) share a virtual address by VRRP and nothing else. The one that has it loses its edge, then its link:
 //! visitors go on at the other one. Then each edge's program is replaced under load, again and again: no request fails.
 
-use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
@@ -10,20 +9,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
-use http_body_util::Full;
-use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
-use model::{Epoch, Generation, InstanceName, ServiceName, TenantName};
-use routes::{GateInstance, GateProbe, GateService, GateState, GateTenant, GateTenantState, HostPattern, Record, RouteState};
+use http::StatusCode;
+use model::TenantName;
 use serde_json::Value;
-use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 use crate::Options;
 use crate::fault::{run, wait_for};
-use crate::fleet::Fleet;
+use crate::fleet::{Fleet, serve};
 use crate::http_client::Visitor;
 use crate::lab::{Lab, Running};
 use crate::outcome::{Outcome, say};
@@ -52,7 +45,7 @@ pub async fn prove(options: &Options) -> Result<Outcome> {
     run("keepalived", &["--version"]).await.context("the proof needs keepalived (apt-get install keepalived)")?;
     let mut lab = Lab::new().await?;
     let mut fleet = Fleet::start_at(lab.at(1), 2, &["cell-a"]).await?;
-    open(&fleet, serve().await?).await?;
+    fleet.open(&fleet.cells[0], application().await?, &[(TenantName::new("acme")?, HOST.to_owned())]).await?;
     // From here on nobody feeds them: they serve from their own folders.
     let folders = fleet.retire_edges().await?;
     let visible = SocketAddr::from((lab.at(VIRTUAL), PORT));
@@ -212,40 +205,12 @@ async fn upgrade(lab: &Lab, machines: &mut [Machine], visible: SocketAddr, round
     Ok((failed, requests))
 }
 
-/// One tenant in one cell.
-async fn open(fleet: &Fleet, application: SocketAddr) -> Result<()> {
-    let (cell, tenant) = (&fleet.cells[0], TenantName::new("acme")?);
-    let instance = GateInstance { name: InstanceName::new("app-1")?, address: application, ready: true, draining: false, probe: None };
-    let (name, probe) = (ServiceName::new("app")?, GateProbe::Tcp);
-    let state = GateState {
-        number: Generation(1),
-        incarnation: "proof".to_owned(),
-        cell: cell.name.clone(),
-        keys: vec![cell.key.clone()],
-        tenants: vec![GateTenant { tenant: tenant.clone(), epoch: Epoch(1), state: GateTenantState::Open }],
-        services: vec![GateService { name, port: 8080, also: Vec::new(), entry: true, probe, instances: vec![instance] }],
-        egress: Vec::new(),
-    };
-    fleet.push(cell, &state).await?;
-    let host = HostPattern::Exact(HOST.parse()?);
-    let record = Record { host, tenant, cell: cell.name.clone(), epoch: Epoch(1), state: RouteState::Open, redirect: None, class: None };
-    let generation = fleet.publish(vec![record])?;
-    fleet.applied(generation).await
-}
-
 /// The application: `/slow` takes a second.
-async fn serve() -> Result<SocketAddr> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-    let address = listener.local_addr()?;
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            let service = service_fn(|request: Request<Incoming>| async move {
-                let wait = if request.uri().path() == "/slow" { 1000 } else { 2 };
-                tokio::time::sleep(Duration::from_millis(wait)).await;
-                Ok::<_, Infallible>(Response::new(Full::new(Bytes::from_static(b"served"))))
-            });
-            tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service));
-        }
-    });
-    Ok(address)
+async fn application() -> Result<SocketAddr> {
+    serve(|request| async move {
+        let wait = if request.uri().path() == "/slow" { 1000 } else { 2 };
+        tokio::time::sleep(Duration::from_millis(wait)).await;
+        Bytes::from_static(b"served")
+    })
+    .await
 }

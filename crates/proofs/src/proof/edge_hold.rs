@@ -1,27 +1,23 @@
 //! A tenant changes its owner a thousand times under load: its requests are held at two edges, what is under way in the old cell ends, the new cell opens,
 //! and the requests go on. None fails, and none is served by a cell that does not own the tenant.
 
-use std::convert::Infallible;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt as _, Full};
+use http::{Method, Request, StatusCode};
+use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
-use model::{Epoch, Generation, InstanceName, ServiceName, TenantName};
-use routes::{GateInstance, GateProbe, GateService, GateState, GateTenant, GateTenantState, HostPattern, Record, RouteState};
-use tokio::net::TcpListener;
+use model::{Epoch, Generation, TenantName};
+use routes::{GateTenant, GateTenantState, Record, RouteState};
 use tokio::task::JoinSet;
 
 use crate::Options;
 use crate::fault::wait_for;
-use crate::fleet::{Cell, Fleet};
+use crate::fleet::{Fleet, serve};
 use crate::http_client::Visitor;
 use crate::outcome::{Outcome, say};
 
@@ -53,7 +49,8 @@ pub async fn prove(options: &Options) -> Result<Outcome> {
     let mut applications = Vec::new();
     for _ in &fleet.cells {
         let application = Arc::new(Application::default());
-        applications.push((serve(application.clone()).await?, application));
+        let asked = application.clone();
+        applications.push((serve(move |request| answer(asked.clone(), request)).await?, application));
     }
     let mut tenant = Ownership { fleet: &fleet, applications: &applications, owner: 0, epoch: 1, pushes: 0 };
     tenant.open(0).await?;
@@ -149,61 +146,22 @@ impl Ownership<'_> {
     }
 
     fn record(&self, state: RouteState) -> Result<Record> {
-        Ok(Record {
-            host: HostPattern::Exact(HOST.parse()?),
-            tenant: TenantName::new("acme")?,
-            cell: self.fleet.cells[self.owner].name.clone(),
-            epoch: Epoch(self.epoch),
-            state,
-            redirect: None,
-            class: None,
-        })
+        self.fleet.cells[self.owner].record(HOST, &TenantName::new("acme")?, Epoch(self.epoch), state)
     }
 
     async fn push(&mut self, cell: usize, state: GateTenantState) -> Result<Generation> {
         self.pushes += 1;
         let number = Generation(self.pushes);
-        let (address, cell): (_, &Cell) = (self.applications[cell].0, &self.fleet.cells[cell]);
-        let instance = GateInstance { name: InstanceName::new("app-1")?, address, ready: true, draining: false, probe: None };
-        let service = GateService {
-            name: ServiceName::new("app")?,
-            port: 8080,
-            also: Vec::new(),
-            entry: true,
-            probe: GateProbe::Tcp,
-            instances: vec![instance],
-        };
+        let (address, cell) = (self.applications[cell].0, &self.fleet.cells[cell]);
         let tenant = GateTenant { tenant: TenantName::new("acme")?, epoch: Epoch(self.epoch), state };
-        let state = GateState {
-            egress: Vec::new(),
-            number,
-            incarnation: "proof".to_owned(),
-            cell: cell.name.clone(),
-            keys: vec![cell.key.clone()],
-            tenants: vec![tenant],
-            services: vec![service],
-        };
+        let state = cell.state(number, address, vec![tenant])?;
         self.fleet.push(cell, &state).await?;
         Ok(number)
     }
 }
 
-/// Serves a cell's application; its address.
-async fn serve(application: Arc<Application>) -> Result<SocketAddr> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-    let address = listener.local_addr()?;
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            let application = application.clone();
-            let service = service_fn(move |request| answer(application.clone(), request));
-            tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service));
-        }
-    });
-    Ok(address)
-}
-
 /// Looks whether the cell owns the tenant when a request comes and when its answer goes out.
-async fn answer(application: Arc<Application>, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+async fn answer(application: Arc<Application>, request: Request<Incoming>) -> Bytes {
     application.under_way.fetch_add(1, SeqCst);
     let owned = application.owns.load(SeqCst);
     let body = request.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
@@ -213,7 +171,7 @@ async fn answer(application: Arc<Application>, request: Request<Incoming>) -> Re
     }
     application.served.fetch_add(1, SeqCst);
     application.under_way.fetch_sub(1, SeqCst);
-    Ok(Response::new(Full::new(body)))
+    body
 }
 
 /// Reads and writes in turn, on a connection that is kept.

@@ -18,14 +18,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use model::{Epoch, Generation, InstanceName, ServiceName, TenantName};
-use routes::{GateInstance, GateProbe, GateService, GateState, GateTenant, GateTenantState, HostPattern, Record, RouteState};
+use model::{Epoch, Generation, TenantName};
+use routes::RouteState;
 
 use tokio::task::JoinSet;
 
 use crate::Options;
 use crate::fault::wait_for;
-use crate::fleet::Fleet;
+use crate::fleet::{self, Fleet};
 use crate::outcome::{Outcome, say};
 use backend::Backend;
 use case::HOST;
@@ -100,35 +100,8 @@ async fn open(fleet: &Fleet) -> Result<Vec<Arc<Target>>> {
         ensure!(host.len() == HOST.len(), "{host} has another length than {HOST}");
         let backend = Backend::start(reader).await?;
         let name = TenantName::new(tenant)?;
-        let instance = GateInstance { name: InstanceName::new("app-1")?, address: backend.address, ready: true, draining: false, probe: None };
-        let service = GateService {
-            name: ServiceName::new("app")?,
-            port: 8080,
-            also: Vec::new(),
-            entry: true,
-            probe: GateProbe::Tcp,
-            instances: vec![instance],
-        };
-        let state = GateState {
-            number: Generation(1),
-            incarnation: "proof".to_owned(),
-            cell: cell.name.clone(),
-            keys: vec![cell.key.clone()],
-            tenants: vec![GateTenant { tenant: name.clone(), epoch: Epoch(1), state: GateTenantState::Open }],
-            services: vec![service],
-            egress: Vec::new(),
-        };
-        fleet.push(cell, &state).await?;
-        let host_pattern = HostPattern::Exact(host.parse()?);
-        records.push(Record {
-            host: host_pattern,
-            tenant: name,
-            cell: cell.name.clone(),
-            epoch: Epoch(1),
-            state: RouteState::Open,
-            redirect: None,
-            class: None,
-        });
+        fleet.push(cell, &cell.state(Generation(1), backend.address, vec![fleet::open(name.clone())])?).await?;
+        records.push(cell.record(host, &name, Epoch(1), RouteState::Open)?);
         targets.push(Target { edge: fleet.edges[0], host, backend }.into());
     }
     let generation = fleet.publish(records)?;
