@@ -142,17 +142,21 @@ pub fn whole(status: &CellStatus) -> bool {
     ["ServicesReady", "GatesReady", "DatabaseReady", "DatabaseSynced"].iter().all(|part| status.conditions.is_true(part))
 }
 
-/// Whether the cell is to stand: not while it is closed, nor while its opening is taken back. Learns the operation as it stands now.
+/// Whether the cell is to stand: not while it is closed, and while it is opened only once the step has begun whose undoing takes engine and agent back.
 async fn stays(world: &World, cell: &Typed<Cell>) -> Result<bool, StoreError> {
-    let Some(operation) = &cell.status.operation else { return Ok(true) };
-    let Some(document) = world.store().get(&Key::new(Kind::Operation, operation)).await? else { return Ok(true) };
+    let Some(name) = &cell.status.operation else { return Ok(true) };
+    let Some(document) = world.store().get(&Key::new(Kind::Operation, name)).await? else { return Ok(true) };
     world.view.event(store::Event::Put(document));
     Ok(world.view.read(|known| {
-        known.operation(Some(operation)).is_none_or(|operation| match operation.spec.verb {
-            Verb::CellClose => false,
-            Verb::CellOpen => operation.status.state != OperationState::Undoing,
+        let Some(operation) = known.operation(Some(name)) else { return true };
+        let status = &operation.status;
+        match (status.state, operation.spec.verb) {
+            // It gave the cell back in the commit that ended it: the cell was read before, and is something else by now.
+            (state, _) if state.ended() => false,
+            (_, Verb::CellClose) => false,
+            (state, Verb::CellOpen) => state == OperationState::Running && status.steps.iter().any(|step| step.name == crate::verbs::ORDER_DATABASE),
             _ => true,
-        })
+        }
     }))
 }
 

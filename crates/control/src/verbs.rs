@@ -16,7 +16,7 @@ mod ways;
 
 pub use cell_close::CellClose;
 pub use cell_drain::CellDrain;
-pub use cell_open::{CellOpen, Open};
+pub use cell_open::{CellOpen, ORDER_DATABASE, Open};
 pub use cell_roll::{CellRoll, ROLL_SERVICES, Roll};
 pub use settings::keep as keep_settings;
 pub use tenant_create::{Create, TenantCreate};

@@ -194,3 +194,15 @@ verbs! {
     cell_drain: CellDrain, 6;
     cell_close: CellClose, 3 * 4;
 }
+
+#[tokio::test(start_paused = true)]
+async fn of_a_cell_nothing_is_told_before_the_step_whose_undoing_takes_it_back() {
+    let (site, mut stage) = stage().await;
+    begun::<Cell>(&mut stage, "a").await;
+    let cell: CellName = name("a");
+    let pass = cells::pass(&stage.world, &cell).await.unwrap();
+    assert_eq!(pass, cells::Pass::default());
+    assert!(site.engine.wanted(&cell).is_none() && site.data.orders().is_empty(), "an opening that is cancelled now undoes nothing");
+    drive(&stage).await;
+    assert!(site.engine.wanted(&cell).is_some() && site.data.orders().contains_key(&cell));
+}

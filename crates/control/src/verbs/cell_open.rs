@@ -11,6 +11,9 @@ use super::{step, ways};
 use crate::world::World;
 use crate::{cells, gates, names, secrets};
 
+/// The step from which on engine and agent are told of the cell: nothing before it takes that back.
+pub const ORDER_DATABASE: &str = "database";
+
 /// Choices of an opening.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -129,7 +132,7 @@ step!(
 
 step!(
     /// Orders the database cluster and waits until it accepts commits.
-    Database of CellOpen, "database",
+    Database of CellOpen, ORDER_DATABASE,
     act(cx) { until(cx, &["DatabaseReady"]).await.map(drop) },
     undo(cx) {
         let name = name(cx)?;
