@@ -10,6 +10,10 @@ use crate::{Report, Snapshot, product_of};
 
 /// Prefix of each of a cell's two networks: 256 addresses.
 pub const NETWORK_PREFIX: u8 = 24;
+/// Reason of condition `Opened` while a cell is made: its tenants wait for it, even where another cell could take them.
+pub const OPENING: &str = "Opening";
+/// The same once that takes so long that tenants go elsewhere.
+pub const OPENING_SLOWLY: &str = "OpeningSlowly";
 /// What a database node takes beside its buffer pool: dictionary, connections, write-set cache, transfers.
 const NODE_OVERHEAD: Memory = Memory::mebi(192);
 /// What the database's endpoint takes.

@@ -2,7 +2,8 @@
 //!
 //! A tenant goes to a cell of its product, in its region, that is ready, takes new tenants and has room: first where fewest tenants of its group
 //! live, then where the largest share of room is free, then by name. Tenants are placed in order of creation, so that a younger one never takes the
-//! room of an older one. A tenant without all of its domains waits.
+//! room of an older one. A tenant without all of its domains waits. A cell that is being opened counts as if it stood, for as long as that goes in good
+//! time: otherwise whichever of a platform's first cells is quicker by seconds would get everybody.
 //! Cost: n log n over cells and tenants; asking again for a platform where nothing waits is one pass.
 
 mod board;

@@ -5,11 +5,15 @@ use std::net::SocketAddr;
 
 use data::{ClusterReport, ClusterState, DataError};
 use engine::{EngineError, InstanceState, Observation, Observed, Reason, roll};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use model::v1alpha1::{CellSpec, CellStatus, DatabaseSummary, GateSummary, NodeSummary, Scheduling, ServiceSummary};
 use model::{CellName, ConditionStatus, DocumentName, GateName, Generation, Metadata, TenantName};
+use plan::cells::{OPENING, OPENING_SLOWLY};
 
 use super::Replicas;
+
+/// A cell opens in 15 to 25 seconds on two processors; who waits longer for it is better off elsewhere.
+const IN_GOOD_TIME: SignedDuration = SignedDuration::from_secs(60);
 
 /// A gate as engine and acknowledgements show it.
 #[derive(Debug, Clone)]
@@ -91,7 +95,16 @@ pub fn judge(facts: &Facts<'_>, status: &mut CellStatus, spec: &CellSpec, metada
             None => status.conditions.remove(name),
         }
     }
+    opens_slowly(status, metadata, facts.now);
     status.observed_generation = metadata.generation;
+}
+
+/// A cell that takes long to open keeps no tenants waiting that another can take.
+fn opens_slowly(status: &mut CellStatus, metadata: &Metadata, now: Timestamp) {
+    let opening = status.conditions.get("Opened").filter(|said| said.status == ConditionStatus::False && said.reason == OPENING);
+    if let Some(said) = opening.filter(|said| now.duration_since(said.last_transition_time) > IN_GOOD_TIME).cloned() {
+        status.conditions.set("Opened", said.status, OPENING_SLOWLY, said.message, metadata.generation, now);
+    }
 }
 
 /// The engine's answer, where it has one about what it was told.

@@ -4,6 +4,7 @@ use ipnet::Ipv4Net;
 use model::v1alpha1::{Cell, Operation, Scheduling, Verb};
 use model::{CellName, ConditionStatus, Typed};
 use plan::Snapshot;
+use plan::cells::{OPENING, OPENING_SLOWLY};
 use serde_json::json;
 use store::{Compare, StoreError, Write};
 
@@ -92,7 +93,7 @@ fn refused(cell: &Typed<Cell>, condition: &str, passing: &[&str]) -> bool {
 }
 
 fn open(snapshot: &Snapshot, name: &CellName, cell: &Typed<Cell>, routes: &[Ipv4Net]) -> Option<Wish> {
-    if refused(cell, "Opened", &["Opening"]) {
+    if refused(cell, "Opened", &[OPENING, OPENING_SLOWLY]) {
         return None;
     }
     if let Some(why) = unusable(snapshot, cell) {
@@ -159,7 +160,7 @@ async fn fulfil(world: &World, cell: &Typed<Cell>, wish: Wish) -> Result<(), Sto
                     cell.status.allocation = Some(open.allocation);
                 }
                 let (now, generation) = (world.now(), cell.metadata.generation);
-                cell.status.conditions.set("Opened", ConditionStatus::False, "Opening", "", generation, now);
+                cell.status.conditions.set("Opened", ConditionStatus::False, OPENING, "", generation, now);
                 if !cell.metadata.finalizers.contains(names::CELL_FINALIZER) {
                     let add = [names::CELL_FINALIZER.to_owned()].into();
                     writes.push(Write::Finalizers { key: store::key_of(&cell), add, remove: Default::default() });

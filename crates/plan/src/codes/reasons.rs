@@ -14,6 +14,7 @@ reasons! { REASONS;
     Starting "It is being made or started; nothing needs to be done.", "";
     Working "An operation is at work on it.", "atoll operation list";
     Opening "The cell is being made: networks, database, services, gates, in this order where one needs the other.", "atoll cell show {name}";
+    OpeningSlowly "The cell is being made and takes longer than usual: new tenants no longer wait for it where another cell can take them.", "atoll explain cell {name}";
     Rolling "Instances are being replaced by a newer version, one at a time; the old ones leave when the new ones are ready.", "atoll cell show {name}";
     Draining "It leaves: it finishes what it has begun and takes nothing new.", "";
     WaitingForUses "It starts when the services that it uses are ready.", "atoll explain {kind} {name}";

@@ -4,10 +4,10 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
 use model::v1alpha1::{Cell, Scheduling, TenantSpec};
-use model::{BlueprintName, CellName, Typed};
+use model::{BlueprintName, CellName, ConditionStatus, Typed};
 
 use super::outcome::{Because, Waiting};
-use crate::{Snapshot, product_of};
+use crate::{Snapshot, cells::OPENING, product_of};
 
 /// Up to so many cells with group mates are stepped over one by one; a group spread wider gets a heap of its own.
 const FEW: usize = 32;
@@ -39,6 +39,8 @@ struct Slot<'a> {
     tenants: u32,
     closed: bool,
     ready: bool,
+    /// Not ready, but being opened in good time: tenants wait for it where it will suit them best.
+    opening: bool,
 }
 
 /// The cells of one product, in one region or in all.
@@ -48,7 +50,7 @@ struct Bucket {
     closed: u32,
     not_ready: u32,
     first_not_ready: Option<Index>,
-    /// Cells that can take a tenant now.
+    /// Cells that can take a tenant, now or as soon as they are open.
     open: BTreeSet<Fill>,
 }
 
@@ -127,16 +129,23 @@ impl<'a> Board<'a> {
 
     /// The best cell for the tenant, or what it waits for.
     pub(super) fn best(&mut self, spec: &TenantSpec) -> Result<(Index, Because), Waiting> {
-        let product = spec.blueprint.as_str();
-        let Some(bucket) = self.buckets.get(&(product, spec.region.as_deref())) else { return Err(self.nowhere(&spec.blueprint, spec)) };
+        let Some(bucket) = self.buckets.get(&(spec.blueprint.as_str(), spec.region.as_deref())) else {
+            return Err(self.nowhere(&spec.blueprint, spec));
+        };
         if bucket.open.is_empty() {
             return Err(self.none_open(bucket, spec));
         }
+        let not_ready = bucket.not_ready;
         let index = match &spec.group {
             None => bucket.open.first().map(|fill| fill.cell),
             Some(group) => self.best_for_group(group, spec),
         };
         match index {
+            // Its room is taken meanwhile, so that the next one looks elsewhere.
+            Some(index) if self.slots[index].opening => {
+                self.take(index, spec);
+                Err(Waiting::CellNotReady { cell: self.slots[index].name.clone(), cells: not_ready })
+            }
             Some(index) => Ok((index, self.because(index, spec, false))),
             None => Err(self.nowhere(&spec.blueprint, spec)),
         }
@@ -234,7 +243,8 @@ impl Bucket {
         } else if !slot.ready {
             self.not_ready += 1;
             self.first_not_ready.get_or_insert(index);
-        } else if slot.tenants < slot.capacity {
+        }
+        if !slot.closed && (slot.ready || slot.opening) && slot.tenants < slot.capacity {
             self.open.insert(slot.fill(index));
         }
     }
@@ -247,6 +257,7 @@ fn mates(mates: &BTreeMap<Index, u32>, cell: Index) -> u32 {
 /// A cell whose blueprint is not known counts as not ready: its capacity is not known either.
 fn slot<'a>(snapshot: &'a Snapshot, name: &'a CellName, cell: &'a Typed<Cell>) -> Slot<'a> {
     let blueprint = snapshot.blueprint_of(cell);
+    let conditions = &cell.status.conditions;
     Slot {
         name,
         product: product_of(&cell.spec.blueprint),
@@ -255,6 +266,7 @@ fn slot<'a>(snapshot: &'a Snapshot, name: &'a CellName, cell: &'a Typed<Cell>) -
         tenants: cell.status.tenants,
         closed: cell.spec.scheduling != Scheduling::Open || cell.metadata.deletion_requested_at.is_some(),
         // While it is still being opened, its making may yet be taken back, with whoever lives there.
-        ready: blueprint.is_some() && cell.status.conditions.is_true("Ready") && cell.status.conditions.is_true("Opened"),
+        ready: blueprint.is_some() && conditions.is_true("Ready") && conditions.is_true("Opened"),
+        opening: blueprint.is_some() && conditions.get("Opened").is_some_and(|said| said.status == ConditionStatus::False && said.reason == OPENING),
     }
 }

@@ -99,6 +99,22 @@ fn what_a_tenant_waits_for_is_said() {
 }
 
 #[test]
+fn a_cell_that_opens_in_good_time_is_waited_for_and_keeps_its_share() {
+    let mut world = World::new(10);
+    world.cell("a", opening);
+    world.cell("b", |_| {});
+    world.tenant("first", &["first.example"], |_| {});
+    world.tenant("second", &["second.example"], |_| {});
+    assert_eq!(outcome(&world, "first"), Outcome::Waiting(Waiting::CellNotReady { cell: cell_name("a"), cells: 1 }));
+    assert_eq!(cell_of(&world, "second"), cell_name("b"));
+    world.cell("a", |cell| {
+        unready(cell);
+        cell.status.conditions.set("Opened", model::ConditionStatus::False, "OpeningSlowly", "", model::Generation(1), jiff::Timestamp::UNIX_EPOCH);
+    });
+    assert_eq!(cell_of(&world, "first"), cell_name("b"));
+}
+
+#[test]
 fn a_pinned_tenant_goes_there_or_nowhere() {
     let mut world = World::new(10);
     world.cell("a", |_| {});
@@ -141,7 +157,7 @@ fn nobody_places_what_nobody_wants_served() {
 }
 
 /// A cell of a generated platform: fill, scheduling, readiness, region.
-type CellSeed = (u32, u8, bool, bool);
+type CellSeed = (u32, u8, u8, bool);
 /// A tenant of a generated platform: home, group, region, product, pin.
 type TenantSeed = (Option<u8>, Option<u8>, Option<bool>, bool, Option<u8>);
 
@@ -156,8 +172,10 @@ fn generated(capacity: u32, cells: &[CellSeed], tenants: &[TenantSeed]) -> World
             if index % 5 == 4 {
                 cell.spec.blueprint = document_name("crm.1");
             }
-            if !is_ready {
-                unready(cell);
+            match is_ready {
+                0..=7 => {}
+                8 => unready(cell),
+                _ => opening(cell),
             }
         });
     }
@@ -192,6 +210,8 @@ fn reference(snapshot: &Snapshot) -> BTreeMap<TenantName, CellName> {
         let counted = count.entry(name).or_default();
         *counted = (*counted).max(cell.status.tenants);
     }
+    let ready = |cell: &model::Typed<model::v1alpha1::Cell>| ["Ready", "Opened"].iter().all(|said| cell.status.conditions.is_true(said));
+    let is_opening = |cell: &model::Typed<model::v1alpha1::Cell>| cell.status.conditions.get("Opened").is_some_and(|said| said.reason == "Opening");
     let mut queue: Vec<_> = snapshot.tenants.iter().filter(|(_, tenant)| tenant.status.cell.is_none()).collect();
     queue.sort_by_key(|(name, tenant)| (tenant.metadata.created_at, *name));
     let mut placed = BTreeMap::new();
@@ -199,8 +219,7 @@ fn reference(snapshot: &Snapshot) -> BTreeMap<TenantName, CellName> {
         let fits = |(cell_name, cell): &(&CellName, &std::sync::Arc<model::Typed<model::v1alpha1::Cell>>)| {
             let capacity = snapshot.blueprint_of(cell).map_or(0, |blueprint| blueprint.capacity.tenants);
             cell.spec.scheduling == Scheduling::Open
-                && cell.status.conditions.is_true("Ready")
-                && cell.status.conditions.is_true("Opened")
+                && (ready(cell) || tenant.spec.cell.is_none() && is_opening(cell))
                 && product_of(&cell.spec.blueprint) == tenant.spec.blueprint.as_str()
                 && tenant.spec.region.as_deref().is_none_or(|region| region == snapshot.region_of(cell))
                 && tenant.spec.cell.as_ref().is_none_or(|pinned| pinned == *cell_name)
@@ -214,7 +233,9 @@ fn reference(snapshot: &Snapshot) -> BTreeMap<TenantName, CellName> {
         let score = |cell: &CellName| (group.map_or(0, |group| mates.get(&(cell, group)).copied().unwrap_or_default()), share(cell));
         let best = snapshot.cells.iter().filter(fits).map(|(cell, _)| cell).min_by_key(|cell| (score(cell), *cell));
         if let Some(cell) = best {
-            placed.insert(name.clone(), cell.clone());
+            if ready(&snapshot.cells[cell]) {
+                placed.insert(name.clone(), cell.clone());
+            }
             *count.get_mut(cell).unwrap() += 1;
             if let Some(group) = group {
                 *mates.entry((cell, group)).or_default() += 1;
@@ -230,7 +251,7 @@ proptest! {
     #[test]
     fn placement_agrees_with_a_plain_reference(
         capacity in 1_u32..8,
-        cells in prop::collection::vec((0_u32..8, 0_u8..6, prop::bool::weighted(0.85), any::<bool>()), 0..60),
+        cells in prop::collection::vec((0_u32..8, 0_u8..6, 0_u8..10, any::<bool>()), 0..60),
         tenants in prop::collection::vec(
             (prop::option::weighted(0.3, any::<u8>()), prop::option::of(any::<u8>()), prop::option::weighted(0.3, any::<bool>()), prop::bool::weighted(0.8), prop::option::weighted(0.2, any::<u8>())),
             0..120,
