@@ -47,8 +47,9 @@ impl Pebble {
         let path = folder.join("pebble.json");
         fs_err::write(&path, config.to_string())?;
         let log = folder.join("pebble.log");
-        let output = fs_err::File::create(&log)?.into_parts().0;
-        let spawn = |command: &mut Command| {
+        // Each its own: the names' server tells of every domain that is placed, and what is counted is whom the authority looked at.
+        let spawn = |command: &mut Command, log: &Path| {
+            let output = fs_err::File::create(log)?.into_parts().0;
             command
                 .stdout(Stdio::from(output.try_clone()?))
                 .stderr(Stdio::from(output.try_clone()?))
@@ -60,6 +61,7 @@ impl Pebble {
             Command::new(dns_server)
                 .args(["-dnsserver", &dns.to_string(), "-management", &management.to_string(), "-defaultIPv4", &at.to_string(), "-defaultIPv6", ""])
                 .args(["-http01", "", "-https01", "", "-tlsalpn01", "", "-doh", ""]),
+            &folder.join("names.log"),
         )?;
         let server = spawn(
             Command::new(pebble)
@@ -68,6 +70,7 @@ impl Pebble {
                 .args(["-dnsserver", &dns.to_string()])
                 .env("PEBBLE_VA_NOSLEEP", "1")
                 .env("PEBBLE_WFE_NONCEREJECT", "10"),
+            &log,
         )?;
         let pebble = Self { directory: format!("https://localhost:{listen}/dir"), root, management, dns, log, _processes: [names, server] };
         let up = async || Ok(tokio::net::TcpStream::connect(local(listen)).await.is_ok() && tokio::net::TcpStream::connect(management).await.is_ok());
@@ -88,7 +91,7 @@ impl Pebble {
         Ok(())
     }
 
-    /// How often its log says something.
+    /// How often the authority's log says something.
     pub fn said(&self, text: &str) -> Result<usize> {
         Ok(fs_err::read_to_string(&self.log)?.matches(text).count())
     }
