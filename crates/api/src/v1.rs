@@ -34,6 +34,10 @@ use serde_json::Value;
 /// Header that names who asks, for the operation's record: `cli:root`. The door adds the peer's user id, which is what counts.
 pub const REQUESTED_BY: &str = "atoll-requested-by";
 
+const fn is_true() -> bool {
+    true
+}
+
 /// What answers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -46,6 +50,10 @@ pub struct About {
     pub incarnation: String,
     /// Whether this control holds the lease and works.
     pub active: bool,
+    /// Whether it has looked at every cell since it works. Before, documents say how cells stood when control last ended. One of an earlier release does not
+    /// say.
+    #[serde(default = "is_true")]
+    pub looked: bool,
 }
 
 /// A page of documents.

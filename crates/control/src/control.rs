@@ -1,7 +1,7 @@
 //! Control as a whole: takes the lease, learns the store, runs every reconciler and operation until stopped or deposed.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use model::v1alpha1::{Machine, MachineSpec};
@@ -9,7 +9,7 @@ use model::{Revision, Typed};
 use reconcile::{CancellationToken, Handle, Signal};
 use store::{Compare, Lease, StoreError, TypedStore};
 
-use crate::world::World;
+use crate::world::{World, lock};
 use crate::{LocalMachine, Options, Ports, RouteFeed, names, operations, tasks};
 
 /// Pause before a store that does not answer is asked again.
@@ -35,13 +35,15 @@ struct Inner {
     options: Options,
     feed: Arc<RouteFeed>,
     active: AtomicBool,
+    /// What it works with, while it works.
+    world: Mutex<Weak<World>>,
 }
 
 impl Control {
     /// Control over these ports. Nothing happens before [`Control::run`].
     #[must_use]
     pub fn new(ports: Ports, options: Options) -> Self {
-        Self(Arc::new(Inner { ports, options, feed: RouteFeed::new(), active: AtomicBool::new(false) }))
+        Self(Arc::new(Inner { ports, options, feed: RouteFeed::new(), active: AtomicBool::new(false), world: Mutex::default() }))
     }
 
     /// The source of the route feed, to be served to edges by [`crate::router`].
@@ -56,17 +58,25 @@ impl Control {
         self.0.active.load(Ordering::Relaxed)
     }
 
+    /// Whether every cell that stands was looked at since this control works: until then documents say what an earlier one saw.
+    #[must_use]
+    pub fn looked(&self) -> bool {
+        let Some(world) = lock(&self.0.world).upgrade() else { return false };
+        world.view.read(|known| known.snapshot.cells.iter().all(|(name, cell)| cell.status.allocation.is_none() || world.desk(name).looked()))
+    }
+
     /// Waits for the lease, then works until stopped. On stop, running looks end first and the lease is given back.
     ///
     /// # Errors
     /// [`ControlError`]: this process must end and be started anew.
     pub async fn run(&self, stop: CancellationToken) -> Result<(), ControlError> {
-        let Inner { ports, options, feed, active } = &*self.0;
+        let Inner { ports, options, feed, active, world: known } = &*self.0;
         let holder = format!("{}-{}", options.platform, ports.keys.token(9).reveal());
         let Some(lease) = take_lease(ports, options, &holder, &stop).await? else { return Ok(()) };
         let incarnation = again(&stop, || ports.store.incarnation()).await?;
         let Some(incarnation) = incarnation else { return Ok(()) };
         let world = World::new(ports.clone(), options.clone(), feed.clone(), lease.clone(), incarnation);
+        *lock(known) = Arc::downgrade(&world);
         let work = stop.child_token();
         let renewing = tokio::spawn(renew(world.clone(), work.clone()));
         let result = work_until(&world, &stop, &work, active).await;

@@ -110,7 +110,11 @@ impl Task for CellTask {
 
     async fn activate(&self) -> Report {
         let options = &self.world.options;
-        match cells::pass(&self.world, &self.cell).await {
+        let pass = cells::pass(&self.world, &self.cell).await;
+        if pass.is_ok() {
+            self.world.desk(&self.cell).note_look();
+        }
+        match pass {
             Ok(pass) if pass.status.is_none() => Report::new("nothing stands yet"),
             Ok(pass) if pass.busy => Report::new("on its way").again(self.world.pace(&self.cell)),
             Ok(_) => Report::new("as wanted").again(options.look_calm),

@@ -76,6 +76,8 @@ struct Memory {
     changed: Option<tokio::time::Instant>,
     state: Option<Arc<GateState>>,
     key: Option<routes::GateKey>,
+    /// Whether it was looked at in this term.
+    looked: bool,
 }
 
 impl World {
@@ -226,6 +228,16 @@ impl CellDesk {
             memory.changed = Some(tokio::time::Instant::now());
         }
         changed
+    }
+
+    /// Whether the cell was looked at in this term.
+    pub fn looked(&self) -> bool {
+        lock(&self.memory).looked
+    }
+
+    /// Notes that it was.
+    pub fn note_look(&self) {
+        lock(&self.memory).looked = true;
     }
 
     /// What gates are told at present, once they were told something.

@@ -62,6 +62,7 @@ struct Inner {
     copies: Option<Arc<dyn Copies>>,
     platform: PlatformName,
     active: Box<dyn Fn() -> bool + Send + Sync>,
+    looked: Box<dyn Fn() -> bool + Send + Sync>,
     clock: Box<dyn Fn() -> Timestamp + Send + Sync>,
     mirror: Arc<mirror::Mirror>,
     plans: plans::Kept,
@@ -80,6 +81,7 @@ impl Doors {
             copies: None,
             platform,
             active: Box::new(|| true),
+            looked: Box::new(|| true),
             clock: Box::new(Timestamp::now),
             mirror: Arc::default(),
             plans: plans::Kept::default(),
@@ -94,6 +96,15 @@ impl Doors {
     pub fn active(mut self, active: impl Fn() -> bool + Send + Sync + 'static) -> Self {
         if let Some(inner) = Arc::get_mut(&mut self.0) {
             inner.active = Box::new(active);
+        }
+        self
+    }
+
+    /// The same, with an answer to "has this control looked at every cell since it works?"; taken for true without one. Call it before the doors are shared.
+    #[must_use]
+    pub fn looked(mut self, looked: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        if let Some(inner) = Arc::get_mut(&mut self.0) {
+            inner.looked = Box::new(looked);
         }
         self
     }

@@ -60,6 +60,7 @@ async fn tell(doors: &Doors) -> Result<About, Refusal> {
         platform: doors.0.platform.to_string(),
         incarnation: doors.0.store.incarnation().await?,
         active: (doors.0.active)(),
+        looked: (doors.0.looked)(),
     })
 }
 

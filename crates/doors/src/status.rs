@@ -38,7 +38,7 @@ pub fn status(state: &State, about: About) -> StatusAnswer {
         (Kind::Operation, state.operations.len()),
     ];
     StatusAnswer {
-        as_wanted: about.active && rows.iter().all(|row| row.as_wanted),
+        as_wanted: about.active && about.looked && rows.iter().all(|row| row.as_wanted),
         about,
         rows,
         counts: counts.into_iter().map(|(kind, number)| (kind.plural().to_owned(), count(number))).collect(),

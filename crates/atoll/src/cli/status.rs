@@ -24,10 +24,16 @@ pub async fn status(session: &Session, args: Status) -> Result<(), Failure> {
 
 fn text(status: &StatusAnswer, now: Timestamp) -> String {
     let about = &status.about;
-    let control = if about.active { "control is active" } else { "control waits for another one to end" };
+    let control = match (about.active, about.looked) {
+        (false, _) => "control waits for another one to end",
+        (true, false) => "control is active and has yet to look at some cells",
+        (true, true) => "control is active",
+    };
     let wanting: Vec<&StatusRow> = status.rows.iter().filter(|r| !r.as_wanted).collect();
     let mut text = format!("platform {}, {control}, release {}\n", about.platform, about.version);
-    if wanting.is_empty() {
+    if wanting.is_empty() && about.active && !about.looked {
+        let _ = writeln!(text, "everything was as wanted when control last looked");
+    } else if wanting.is_empty() {
         let _ = writeln!(text, "{} everything is as wanted", styled(GREEN, "ok"));
     } else {
         let _ = writeln!(text, "{} {} not as wanted:", styled(RED, "!!"), wanting.len());

@@ -46,6 +46,9 @@ pub async fn up(session: &Session, args: Up) -> Result<(), Failure> {
     }
     refused(&plan)?;
     let applied = carry_out(session, &plan).await?;
+    if !args.waiting.no_wait {
+        looked(session).await;
+    }
     wait(session, &documents, &applied, &args.waiting).await?;
     let served = served(session, &spec).await?;
     let took = began.elapsed();
@@ -135,6 +138,16 @@ async fn first_plan(session: &Session, documents: &[Document]) -> Result<PlanAns
         }
         session.output.live("control takes up its work");
         tokio::time::sleep(Duration::from_millis(250)).await;
+    }
+}
+
+/// Waits until control has looked at every cell: what documents say before that is how everything stood when the platform was last stopped. One that cannot be
+/// looked at in this time is told by its conditions.
+async fn looked(session: &Session) {
+    let deadline = Instant::now() + CONTROL_WITHIN;
+    while Instant::now() < deadline && !session.client.about().await.is_ok_and(|about| about.looked) {
+        session.output.live("control looks at every cell");
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
 

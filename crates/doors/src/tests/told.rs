@@ -10,7 +10,7 @@ use crate::explain::explain;
 use crate::status::{row, status};
 
 fn about() -> About {
-    About { version: "1".to_owned(), platform: "atoll".to_owned(), incarnation: "x".to_owned(), active: true }
+    About { version: "1".to_owned(), platform: "atoll".to_owned(), incarnation: "x".to_owned(), active: true, looked: true }
 }
 
 fn name(text: &str) -> DocumentName {

@@ -135,11 +135,15 @@ async fn serve_again(tenants: &[Tenant]) -> Result<()> {
 
 /// Every process of ours ends hard and every container and network object of the engine with it; only the state folder is left.
 async fn lose_engine(world: &World) -> Result<()> {
-    let names = world.containers(&[]).await?;
+    let mut names = world.containers(&[]).await?;
     ensure!(names.len() > 10, "only {} containers ran", names.len());
-    let mut arguments = vec!["rm", "-f"];
-    arguments.extend(names.iter().map(String::as_str));
-    run("docker", &arguments).await.context("the containers could not be killed")?;
+    // Once more for what the agent began before it went.
+    while !names.is_empty() {
+        let mut arguments = vec!["rm", "-f"];
+        arguments.extend(names.iter().map(String::as_str));
+        run("docker", &arguments).await.context("the containers could not be killed")?;
+        names = world.containers(&[]).await?;
+    }
     let label = format!("label=dev.atoll.platform={}", world.platform);
     let networks = run("docker", &["network", "ls", "-q", "--filter", &label]).await?;
     for network in networks.split_whitespace() {

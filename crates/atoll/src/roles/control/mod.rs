@@ -60,8 +60,9 @@ pub async fn run(state: &Path, docker: &Path, stop: CancellationToken) -> Result
     let feeds = control::router(control.feed()).merge(certificates.router());
     let feed = tokio::spawn(serve_feed(layout.clone(), feeds, stop.clone()));
     let issuing = tokio::spawn(certificates.run(stop.clone()));
-    let active = control.clone();
-    let people = Doors::new(store.clone(), engine, keys, layout.platform.clone()).copies(copies).active(move || active.active());
+    let (active, looked) = (control.clone(), control.clone());
+    let people = Doors::new(store.clone(), engine, keys, layout.platform.clone()).copies(copies);
+    let people = people.active(move || active.active()).looked(move || looked.looked());
     let doors = tokio::spawn(doors::serve(doors::Options { socket: layout.api_socket() }, people.clone(), stop.clone()));
     let remote = tokio::spawn(remote::keep(store, layout.clone(), people, stop.clone()));
     let renewal = tokio::spawn(renew(layout, stop.clone()));
