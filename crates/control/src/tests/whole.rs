@@ -346,6 +346,27 @@ async fn what_cannot_be_asked_is_unknown() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn once_control_has_looked_documents_do_not_tell_of_before() {
+    let site = served().await;
+    let (_control, stop, join) = site.control();
+    site.until::<Tenant>("alpha", 60, tenant_ready).await;
+    stop.cancel();
+    join.await.unwrap().unwrap();
+    // Everything goes while nobody looks, and documents go on saying that it stands.
+    engine::Engine::remove(&site.engine, &name("a")).await.unwrap();
+    let (control, stop, join) = site.control();
+    assert!(!control.looked() && cell_ready(site.read::<Cell>("a").await.as_ref()));
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
+    while !control.looked() {
+        assert!(tokio::time::Instant::now() < deadline, "it never looks");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(!cell_ready(site.read::<Cell>("a").await.as_ref()), "what it saw is written down");
+    stop.cancel();
+    join.await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_deposed_control_stops() {
     let site = served().await;
     let (control, _stop, join) = site.control();
