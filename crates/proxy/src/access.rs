@@ -27,6 +27,9 @@ const LAST: Duration = Duration::from_secs(1);
 pub(crate) struct Line<'a> {
     pub log: &'static str,
     pub id: &'a str,
+    /// Of W3C Trace Context.
+    pub trace: &'a str,
+    pub span: &'a str,
     pub client: IpAddr,
     pub method: &'a str,
     pub host: &'a str,
@@ -53,6 +56,8 @@ impl Line<'_> {
         text.word("time", clock.read(now));
         text.word("log", self.log);
         text.foreign("id", self.id);
+        text.word("trace", self.trace);
+        text.word("span", self.span);
         text.shown("client", &self.client);
         // Neither a method nor a host in canonical form holds anything to escape, nor do names of ours.
         text.word("method", self.method);

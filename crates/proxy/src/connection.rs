@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::access;
 use crate::buffer::write_all;
+use crate::context::Context;
 use crate::decide::{Decide, Ended};
 use crate::exchange::Outcome;
 use crate::h1::framing::{self, BodyIn};
@@ -169,7 +170,7 @@ impl<D: Decide, S: Stream> Connection<'_, D, S> {
             Err(reason) => return self.refuse(reason).await,
         };
         let server = &*self.visitor.worker.server;
-        let (mut trace, mut ticket) = (Trace::new(self.id()), D::Ticket::default());
+        let (mut trace, mut ticket) = (self.trace(), D::Ticket::default());
         let (bodiless, close) = (matches!(framing.body, BodyIn::Empty), framing.close);
         let place = Place::take(&server.metrics, server.options.limits.requests);
         let outcome = match &place {
@@ -208,7 +209,7 @@ impl<D: Decide, S: Stream> Connection<'_, D, S> {
 
     /// Answers a request whose framing is not believed; nothing after it on this connection is.
     async fn refuse(&mut self, reason: Reason) -> After {
-        let (mut trace, page) = (Trace::new(self.id()), Page::of(reason));
+        let (mut trace, page) = (self.trace(), Page::of(reason));
         let after = self.send_page(&page, true).await;
         (trace.status, trace.reason, trace.down) = (page.status, page.reason, page.body.len() as u64);
         self.note(&trace, &D::Ticket::default());
@@ -254,10 +255,11 @@ impl<D: Decide, S: Stream> Connection<'_, D, S> {
         let _ = tokio::time::timeout(LINGER, read).await;
     }
 
-    /// Id of a request: an edge makes it, a gate hears it.
-    fn id(&self) -> Id {
-        let told = self.desk.head.find("x-request-id").filter(|_| self.visitor.worker.server.options.faces == Faces::Edges);
-        told.and_then(Id::told).unwrap_or_else(|| Id::new(self.visitor.worker.number()))
+    /// What is known of a request before it is served. Its id an edge makes, and a gate hears; a place of its own in the trace everybody has.
+    fn trace(&self) -> Trace {
+        let (head, number) = (&self.desk.head, self.visitor.worker.number());
+        let told = head.find("x-request-id").filter(|_| self.visitor.worker.server.options.faces == Faces::Edges);
+        Trace::new(told.and_then(Id::told).unwrap_or_else(|| Id::new(number)), Context::of(head, number))
     }
 
     /// The visitor's address: an edge sees it, a gate hears it.
@@ -279,6 +281,8 @@ impl<D: Decide, S: Stream> Connection<'_, D, S> {
         let line = access::Line {
             log: server.options.name,
             id: trace.id.as_str(),
+            trace: trace.context.trace(),
+            span: trace.context.span(),
             client: self.client(),
             method: head.method(),
             host: head.host(),

@@ -276,6 +276,7 @@ impl<D: Decide, S: Stream> Connection<'_, D, S> {
                 client: &self.visitor.client,
                 secure: S::SECURE,
                 id: trace.id.as_str(),
+                context: &trace.context,
                 body: upload.form,
                 upgrade: wishes.upgrade,
                 expects: wishes.expects && upload.kept.as_ref().is_some_and(Vec::is_empty) && !upload.ended,

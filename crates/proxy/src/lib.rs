@@ -9,6 +9,7 @@
 mod access;
 mod buffer;
 mod connection;
+mod context;
 mod decide;
 mod exchange;
 mod h1;

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
+use crate::context::Context;
 use crate::page::Reason;
 
 /// Longest id that is taken from an edge.
@@ -58,6 +59,7 @@ impl Id {
 #[derive(Debug)]
 pub(crate) struct Trace {
     pub id: Id,
+    pub context: Context,
     pub started: Instant,
     pub status: u16,
     pub reason: Option<Reason>,
@@ -71,9 +73,9 @@ pub(crate) struct Trace {
 }
 
 impl Trace {
-    pub(crate) fn new(id: Id) -> Self {
-        let started = Instant::now();
-        Self { id, started, status: 0, reason: None, up: 0, down: 0, tries: 0, upstream: None, answered_at: None, cut: false, quiet: false }
+    pub(crate) fn new(id: Id, context: Context) -> Self {
+        let (started, upstream) = (Instant::now(), None);
+        Self { id, context, started, status: 0, reason: None, up: 0, down: 0, tries: 0, upstream, answered_at: None, cut: false, quiet: false }
     }
 }
 

@@ -50,6 +50,26 @@ async fn ours_is_set_and_what_a_visitor_says_of_itself_is_not_believed() {
 }
 
 #[tokio::test]
+async fn a_trace_goes_on_through_edge_and_gate_a_span_each() {
+    const BEGUN: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let backend = Backend::echo().await;
+    let gate = Relay::with(&[backend.address], Faces::Edges, |_| {});
+    let edge = Relay::start(&[gate.address]);
+    let mut client = edge.connect().await;
+    let mut seen = Vec::new();
+    for told in [BEGUN, "00-0-0-01"] {
+        client.send(&format!("GET / HTTP/1.1\r\nHost: a.example\r\ntraceparent: {told}\r\ntracestate: vendor=1\r\n\r\n")).await;
+        let (_, head) = client.answer().await.unwrap();
+        assert_eq!(head.to_lowercase().matches("traceparent:").count(), 1, "{head}");
+        seen.push((field(&head, "traceparent").unwrap(), field(&head, "tracestate")));
+    }
+    assert!(seen[0].0.starts_with(&BEGUN[..36]) && seen[0].0.ends_with("-01") && !seen[0].0.contains(&BEGUN[36..52]), "{seen:?}");
+    assert_eq!(seen[0].1.as_deref(), Some("vendor=1"));
+    // One that is malformed, and what was noted about it, do not travel.
+    assert!(seen[1].0.len() == BEGUN.len() && !seen[1].0.contains("0af765") && seen[1].1.is_none(), "{seen:?}");
+}
+
+#[tokio::test]
 async fn an_edge_is_believed_by_a_gate_but_an_instance_is_not() {
     let backend = Backend::start(|mut connection, _| async move {
         let (head, _) = connection.request().await.unwrap();

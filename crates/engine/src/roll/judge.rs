@@ -50,7 +50,9 @@ fn running(seen: &Seen, probe: &Probe, now: Timestamp) -> Judgement {
     let words = if seen.probed.words.is_empty() { "no answer yet" } else { &seen.probed.words };
     let waiting = if seen.probed.ever_ready { InstanceState::NotReady } else { InstanceState::Starting };
     if let Some((reason, message)) = ended(seen) {
-        return Judgement { state: waiting, reason, message: format!("{message}; now: {words}") };
+        // Between two ends of a loop there is no news: the same words as while it waits for its next start, so that nobody writes them down twice a round.
+        let news = seen.probed.ever_ready || seen.restarts < LOOP;
+        return Judgement { state: waiting, reason, message: if news { format!("{message}; now: {words}") } else { message } };
     }
     if seen.probed.ever_ready {
         return Judgement { state: waiting, reason: Reason::Unready, message: format!("was ready, its probe fails now: {words}") };

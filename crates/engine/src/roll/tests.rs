@@ -150,3 +150,25 @@ fn a_drain_waits_for_its_acknowledgement_or_its_time() {
     assert_eq!(actions(&set, &[leaving(NOW, true)], &Notes::default()), retire);
     assert_eq!(actions(&set, &[leaving(NOW - jiff::SignedDuration::from_secs(10), false)], &Notes::default()), retire);
 }
+
+#[test]
+fn a_loop_says_the_same_while_it_runs_and_while_it_waits() {
+    let mut looping = seen("app-1", "app", "1".to_owned());
+    looping.probed = Probed { ready: false, ever_ready: false, words: "no connection".to_owned() };
+    looping.last_exit = Some(Exit { code: 137, out_of_memory: true, at: None });
+    let words = |seen: &Seen| {
+        let judgement = judge(seen, &Probe::default(), None, NOW);
+        (judgement.reason, judgement.message)
+    };
+    let waiting = |seen: &Seen| words(&Seen { process: Process::BackOff, ..seen.clone() });
+    // The first end may have been chance: what the probe says now is news.
+    assert!(words(&looping).1.ends_with("; now: no connection"), "{:?}", words(&looping));
+    for restarts in [2, 9, 10, 39] {
+        looping.restarts = restarts;
+        assert_eq!(words(&looping), waiting(&looping));
+        assert_eq!(words(&looping).0, Reason::OutOfMemory);
+    }
+    // What was ready once says why it is not, whatever it went through before.
+    looping.probed.ever_ready = true;
+    assert_ne!(words(&looping), waiting(&looping));
+}

@@ -11,6 +11,8 @@ fn line(path: &str) -> Line<'_> {
     Line {
         log: "edge",
         id: "1-2",
+        trace: "0af7651916cd43dd8448eb211c80319c",
+        span: "b7ad6b7169203331",
         client: [192, 0, 2, 10].into(),
         method: "GET",
         host: "a.example",
@@ -38,7 +40,8 @@ fn a_line_is_json_whatever_the_path() {
     let text = String::from_utf8(out).unwrap();
     let value: serde_json::Value = serde_json::from_str(&text).unwrap();
     let wanted = serde_json::json!({
-        "time": "2027-01-15T08:00:00.000042Z", "log": "edge", "id": "1-2", "client": "192.0.2.10", "method": "GET", "host": "a.example", "path": path,
+        "time": "2027-01-15T08:00:00.000042Z", "log": "edge", "id": "1-2",
+        "trace": "0af7651916cd43dd8448eb211c80319c", "span": "b7ad6b7169203331", "client": "192.0.2.10", "method": "GET", "host": "a.example", "path": path,
         "status": 200, "request_bytes": 0, "response_bytes": 1024, "ms": 1002.003, "upstream_ms": 0.007, "upstream": "[::1]:80", "tries": 2,
         "tenant": "acme", "epoch": 7, "cut": true
     });

@@ -13,6 +13,10 @@ pub(crate) enum Kind {
     Expect,
     /// Tells who the visitor is and how it came: believed only from an edge.
     Forwarding,
+    /// The request's place in its trace: each hop writes its own.
+    TraceParent,
+    /// What others noted about the trace: travels on with it.
+    TraceState,
     /// Ours: never believed from outside.
     Atoll,
 }
@@ -21,7 +25,7 @@ pub(crate) enum Kind {
 const LONGEST: usize = 32;
 
 /// Every name that does not simply travel on, but ours.
-const WORDS: [(&[u8], Kind); 32] = [
+const WORDS: [(&[u8], Kind); 34] = [
     (b"host", Kind::Host),
     (b"expect", Kind::Expect),
     (b"connection", Kind::Hop),
@@ -47,6 +51,8 @@ const WORDS: [(&[u8], Kind); 32] = [
     (b"x-forwarded-scheme", Kind::Forwarding),
     (b"x-real-ip", Kind::Forwarding),
     (b"x-request-id", Kind::Forwarding),
+    (b"traceparent", Kind::TraceParent),
+    (b"tracestate", Kind::TraceState),
     (b"x-original-url", Kind::Forwarding),
     (b"x-rewrite-url", Kind::Forwarding),
     (b"x-original-host", Kind::Forwarding),

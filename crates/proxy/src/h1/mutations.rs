@@ -7,6 +7,7 @@ use super::chunked::Piece;
 use super::framing::{self, BodyIn};
 use super::head::{RequestHead, Scan};
 use super::write::{self, Onward};
+use crate::context::Context;
 use crate::server::Faces;
 
 const CORPUS: &[&str] = &[
@@ -119,6 +120,7 @@ fn read(octets: &[u8], part: usize) -> Option<Read> {
         client: "192.0.2.1",
         secure: false,
         id: "id",
+        context: &Context::of(&head, (1, 2)),
         body: form,
         upgrade: framing.upgrade,
         expects: framing.expects,

@@ -60,6 +60,8 @@ fn fields_are_known_in_every_disguise() {
         ("Keep-Alive", Kind::Hop),
         ("Proxy", Kind::Hop),
         ("HOST", Kind::Host),
+        ("Traceparent", Kind::TraceParent),
+        ("tracestate", Kind::TraceState),
         ("x_forwarded_for", Kind::Forwarding),
         ("X-Forwarded-Foreign", Kind::EndToEnd),
         ("Cookie", Kind::EndToEnd),

@@ -4,6 +4,7 @@ use super::body::BodyOut;
 use super::fields::{Kind, kind};
 use super::framing::{eq, tokens};
 use super::head::{RequestHead, ResponseHead};
+use crate::context::Context;
 use crate::decide::Put;
 use crate::server::Faces;
 
@@ -19,6 +20,8 @@ pub(crate) struct Onward<'a> {
     pub secure: bool,
     /// Id of the request.
     pub id: &'a str,
+    /// The request's place in its trace.
+    pub context: &'a Context,
     /// How the body is written.
     pub body: BodyOut,
     /// Ask for the other protocol.
@@ -39,7 +42,8 @@ pub(crate) fn request(out: &mut Vec<u8>, head: &RequestHead, onward: &Onward<'_>
             Kind::EndToEnd => !onward.lists || !listed(head.fields(), name),
             Kind::Forwarding => onward.faces == Faces::Edges,
             Kind::Expect => onward.expects && eq(name, b"expect"),
-            Kind::Hop | Kind::Host | Kind::Atoll => false,
+            Kind::TraceState => onward.context.continued,
+            Kind::Hop | Kind::Host | Kind::TraceParent | Kind::Atoll => false,
         };
         if travels {
             field(out, name, value);
@@ -53,6 +57,7 @@ pub(crate) fn request(out: &mut Vec<u8>, head: &RequestHead, onward: &Onward<'_>
         field(out, b"X-Forwarded-Host", head.host_value());
         field(out, b"X-Request-Id", onward.id.as_bytes());
     }
+    field(out, b"traceparent", onward.context.as_bytes());
     (onward.add)(&mut |name, value| field(out, name.as_bytes(), value.as_bytes()));
     if let Some(protocol) = head.find("upgrade").filter(|_| onward.upgrade) {
         out.extend_from_slice(b"Connection: Upgrade\r\n");
@@ -112,7 +117,7 @@ fn response_fields(out: &mut Vec<u8>, head: &ResponseHead, faces: Faces, replace
     let lists = head.find("connection").is_some();
     for (name, value) in head.fields() {
         let travels = match kind(name) {
-            Kind::EndToEnd | Kind::Forwarding | Kind::Expect | Kind::Host => true,
+            Kind::EndToEnd | Kind::Forwarding | Kind::TraceParent | Kind::TraceState | Kind::Expect | Kind::Host => true,
             Kind::Hop => false,
             // Gates say why they answer themselves; instances have no say in that.
             Kind::Atoll => faces == Faces::Visitors && eq(name, b"atoll-reason"),
