@@ -121,7 +121,10 @@ impl Frame<'_> {
     fn gate(&self, name: GateName, address: Ipv4Addr) -> GateWanted {
         let folder = self.state.join("gates").join(self.cell.as_str()).join(name.as_str());
         let command = ["atoll", "gate", "--folder", names::GATE_INSIDE, "--cell", self.cell.as_str(), "--name", name.as_str()];
-        let command = command.iter().map(|word| (*word).to_owned()).collect();
+        let log = &self.platform.access_log;
+        // A gate that writes every line is told nothing about it.
+        let sampled = log.samples().then(|| ["--log-one-in".to_owned(), log.one_in.to_string()]);
+        let command = command.iter().map(|word| (*word).to_owned()).chain(sampled.into_iter().flatten()).collect();
         let entry = |(_, service): &(&ServiceName, &Service)| service.port.is_some() && !service.entry;
         let inner = self.blueprint.services.iter().filter(entry).map(|(name, _)| name.clone());
         let cache = self.blueprint.cache.iter().map(|_| names::service(names::CACHE));

@@ -1,6 +1,7 @@
 //! An edge from start to end.
 
 use std::net::{SocketAddr, TcpListener};
+use std::num::NonZeroU32;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -50,6 +51,8 @@ pub struct Options {
     pub secure: Option<Secure>,
     /// Threads that serve; 0 means one for each processor.
     pub workers: usize,
+    /// The access log gets one request in so many, and all that failed.
+    pub log_one_in: NonZeroU32,
 }
 
 /// A door under TLS.
@@ -105,6 +108,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Error>
     let fair = Arc::new(Fair::new(usize::try_from(serving.limits.requests).unwrap_or(usize::MAX)));
     let deliver = Arc::new(Deliver::new(routes.clone(), fair.clone(), https));
     let log = AccessLog::stdout().map_err(Error::Public)?;
+    serving.log_one_in = options.log_one_in;
     // A gate gives up first, and says why.
     serving.times.answer += Duration::from_secs(10);
     let server = Server::new(deliver.clone(), serving, log);

@@ -143,6 +143,7 @@ impl World {
             feed: self.control_address,
             secure: None,
             workers: 2,
+            log_one_in: std::num::NonZeroU32::MIN,
         };
         let stop = CancellationToken::new();
         (stop.clone(), tokio::spawn(edge::run(options, stop)))

@@ -1,6 +1,7 @@
 //! A gate from start to end.
 
 use std::net::{SocketAddr, TcpListener};
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,6 +37,8 @@ pub struct Options {
     pub entry: SocketAddr,
     /// Where control comes in.
     pub admin: SocketAddr,
+    /// The access log gets one request in so many, and all that failed.
+    pub log_one_in: NonZeroU32,
 }
 
 /// Why a gate cannot go on.
@@ -64,7 +67,8 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Error>
     let config = tls::server_config(&options.identity)?;
     let log = AccessLog::stdout().map_err(Error::Entry)?;
     let door = Arc::new(Door { memory: memory.clone(), stopping: stop.clone() });
-    let server = Server::new(door, proxy::Options::new("gate", Faces::Edges, 1), log);
+    let serving = proxy::Options { log_one_in: options.log_one_in, ..proxy::Options::new("gate", Faces::Edges, 1) };
+    let server = Server::new(door, serving, log);
     let tcp = Arc::new(TcpMetrics::default());
     let state = Admin {
         name: options.name.clone(),

@@ -70,6 +70,7 @@ impl World {
             identity: self.path("gate"),
             entry: (self.at, 8080).into(),
             admin: self.admin(),
+            log_one_in: std::num::NonZeroU32::MIN,
         };
         let stop = CancellationToken::new();
         self.gate = Some((stop.clone(), tokio::spawn(gate::run(options, stop))));

@@ -7,6 +7,7 @@ mod json;
 
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -48,6 +49,8 @@ pub(crate) struct Line<'a> {
     pub epoch: Option<u64>,
     /// The answer was cut short.
     pub cut: bool,
+    /// The line stands for so many requests.
+    pub one_in: NonZeroU32,
 }
 
 impl Line<'_> {
@@ -89,6 +92,9 @@ impl Line<'_> {
         }
         if self.cut {
             text.yes("cut");
+        }
+        if self.one_in.get() > 1 {
+            text.number("one_in", u64::from(self.one_in.get()));
         }
         text.end();
     }

@@ -4,6 +4,7 @@
 //! own; both are given back after the answer. So memory goes with the requests under way and not with the connections, and few desks are used over and over.
 
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -277,6 +278,12 @@ impl<D: Decide, S: Stream> Connection<'_, D, S> {
         server.decide.ended(ticket, &Ended { status: trace.status, up: trace.up, down: trace.down, took, cut: trace.cut });
         counts.answered(trace.status, trace.reason, took, trace.up, trace.down);
         let Some(pen) = pen else { return };
+        let one_in = server.options.log_one_in;
+        // What failed is always written, and speaks for itself alone.
+        let failed = trace.cut || trace.reason.is_some() || trace.status >= 500;
+        if !failed && !trace.id.is_one_in(one_in) {
+            return;
+        }
         let (head, labels) = (&self.desk.head, server.decide.labels(ticket));
         let line = access::Line {
             log: server.options.name,
@@ -299,6 +306,7 @@ impl<D: Decide, S: Stream> Connection<'_, D, S> {
             cell: labels.cell,
             epoch: labels.epoch,
             cut: trace.cut,
+            one_in: if failed { NonZeroU32::MIN } else { one_in },
         };
         if !pen.write(&line) {
             counts.lost_line();

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -115,13 +116,15 @@ pub struct Options {
     pub limits: Limits,
     /// How long.
     pub times: Times,
+    /// The access log gets one request in so many; those that failed it gets all.
+    pub log_one_in: NonZeroU32,
 }
 
 impl Options {
     /// With the usual limits and times.
     #[must_use]
     pub fn new(name: &'static str, faces: Faces, workers: usize) -> Self {
-        Self { name, faces, workers, limits: Limits::default(), times: Times::default() }
+        Self { name, faces, workers, limits: Limits::default(), times: Times::default(), log_one_in: NonZeroU32::MIN }
     }
 }
 

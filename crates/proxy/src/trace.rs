@@ -1,6 +1,7 @@
 //! What is known of a request, for log and metrics.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::time::Instant;
 
 use crate::context::Context;
@@ -49,6 +50,13 @@ impl Id {
         self.length += 1;
     }
 
+    /// Whether this request is one of the one in so many that are looked at. By the id alone, so that edge and gate choose the same.
+    pub(crate) fn is_one_in(&self, many: NonZeroU32) -> bool {
+        // FNV-1a (Fowler, Noll, Vo; 32 bits), stirred once more because its low bits follow the last octet.
+        let hash = self.text[..self.length].iter().fold(0x811c_9dc5_u32, |hash, octet| (hash ^ u32::from(*octet)).wrapping_mul(0x0100_0193));
+        many == NonZeroU32::MIN || (hash ^ (hash >> 15)).wrapping_mul(0x2c1b_3c6d) % many == 0
+    }
+
     pub(crate) fn as_str(&self) -> &str {
         // Printable ASCII by both ways in.
         std::str::from_utf8(&self.text[..self.length]).unwrap_or_default()
@@ -83,7 +91,24 @@ impl Trace {
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
 
+    use std::num::NonZeroU32;
+
     use super::Id;
+
+    #[test]
+    fn one_in_so_many_is_about_that_many_and_the_same_everywhere() {
+        for many in [1, 2, 10, 100] {
+            let many = NonZeroU32::new(many).unwrap();
+            let chosen = (0..100_000).filter(|number| {
+                let id = Id::new((0xfeed, *number));
+                let there = Id::told(id.as_str().as_bytes()).unwrap();
+                assert_eq!(id.is_one_in(many), there.is_one_in(many));
+                id.is_one_in(many)
+            });
+            let (chosen, wanted) = (chosen.count() as f64, 100_000.0 / f64::from(many.get()));
+            assert!((chosen / wanted - 1.0).abs() < 0.1, "{chosen} of {wanted}");
+        }
+    }
 
     #[test]
     fn ids_are_read_as_they_were_made() {

@@ -174,6 +174,10 @@ fn edge_part(layout: &Layout, wanted: &Wanted, name: String) -> Part {
     if let Some(secure) = &secure {
         arguments.extend(["--secure", secure]);
     }
+    let one_in = wanted.spec.access_log.one_in.to_string();
+    if wanted.spec.access_log.samples() {
+        arguments.extend(["--log-one-in", &one_in]);
+    }
     Part {
         role: "edge",
         command: role(layout, "edge", &arguments),

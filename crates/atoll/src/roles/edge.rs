@@ -1,6 +1,7 @@
 //! Edge: routes visitors to cells by the last good routes, with control or without.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::Path;
 
 use anyhow::Result;
@@ -9,7 +10,14 @@ use tokio_util::sync::CancellationToken;
 use crate::platform::Layout;
 
 /// Runs until it is told to stop. Once the next edge has taken its sockets it serves the visitors it has and idles.
-pub async fn run(state: &Path, listen: SocketAddr, secure: Option<SocketAddr>, name: String, stop: CancellationToken) -> Result<()> {
+pub async fn run(
+    state: &Path,
+    listen: SocketAddr,
+    secure: Option<SocketAddr>,
+    name: String,
+    log_one_in: NonZeroU32,
+    stop: CancellationToken,
+) -> Result<()> {
     let layout = Layout::open(state)?;
     let options = edge::Options {
         name,
@@ -20,6 +28,7 @@ pub async fn run(state: &Path, listen: SocketAddr, secure: Option<SocketAddr>, n
         feed: Layout::local(layout.ports.feed),
         secure: secure.map(|listen| edge::Secure { listen, port: listen.port() }),
         workers: 0,
+        log_one_in,
     };
     Ok(edge::run(options, stop).await?)
 }

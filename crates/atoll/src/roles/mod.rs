@@ -10,6 +10,7 @@ mod control;
 mod edge;
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -58,6 +59,9 @@ pub enum Role {
         /// Where control pushes state.
         #[arg(long, default_value = "0.0.0.0:9443")]
         admin: SocketAddr,
+        /// The access log gets one request in so many, and all that failed.
+        #[arg(long, default_value = "1")]
+        log_one_in: NonZeroU32,
     },
 }
 
@@ -92,6 +96,9 @@ pub struct EdgeServe {
     /// Name of this process among edges that replace one another.
     #[arg(long, hide = true)]
     pub name: String,
+    /// The access log gets one request in so many, and all that failed.
+    #[arg(long, hide = true, default_value = "1")]
+    pub log_one_in: NonZeroU32,
 }
 
 /// Runs a role until it is told to stop.
@@ -114,11 +121,13 @@ fn block_on(role: Role, state: PathBuf) -> Result<()> {
         match role {
             Role::Control { docker } => control::run(&state, &docker, stop).await,
             Role::Agent { docker } => agent::run(&state, &docker, stop).await,
-            Role::Edge(EdgeRole { serve: Some(EdgeServe { listen, secure, name }), .. }) => edge::run(&state, listen, secure, name, stop).await,
+            Role::Edge(EdgeRole { serve: Some(EdgeServe { listen, secure, name, log_one_in }), .. }) => {
+                edge::run(&state, listen, secure, name, log_one_in, stop).await
+            }
             Role::Edge(EdgeRole { serve: None, .. }) => bail!("an edge is started with --listen and --name; a person asks it with `atoll edge top`"),
-            Role::Gate { folder, cell, name, entry, admin } => {
+            Role::Gate { folder, cell, name, entry, admin, log_one_in } => {
                 let identity = folder.join("identity");
-                Ok(gate::run(gate::Options { cell, name, state: folder, identity, entry, admin }, stop).await?)
+                Ok(gate::run(gate::Options { cell, name, state: folder, identity, entry, admin, log_one_in }, stop).await?)
             }
         }
     })

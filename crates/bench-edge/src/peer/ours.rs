@@ -1,6 +1,7 @@
 //! Edge and gate: the same code that the program `atoll` runs, from the state on disk that they would have.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use anyhow::Result;
@@ -58,10 +59,28 @@ pub fn run(options: &Options) -> Result<()> {
         });
         let (state, identity) = (at.join(&options.part), at.join(format!("{}-identity", options.part)));
         if options.part == "edge" {
-            let options = edge::Options { name: "edge".to_owned(), listen, secure: None, admin: free()?, state, identity, feed: nobody, workers: 1 };
+            let options = edge::Options {
+                name: "edge".to_owned(),
+                listen,
+                secure: None,
+                admin: free()?,
+                state,
+                identity,
+                feed: nobody,
+                workers: 1,
+                log_one_in: NonZeroU32::MIN,
+            };
             return Ok(edge::run(options, stop).await?);
         }
-        let options = gate::Options { cell: "a".parse()?, name: "gate-1".parse()?, state, identity, entry: listen, admin: free()? };
+        let options = gate::Options {
+            cell: "a".parse()?,
+            name: "gate-1".parse()?,
+            state,
+            identity,
+            entry: listen,
+            admin: free()?,
+            log_one_in: NonZeroU32::MIN,
+        };
         Ok(gate::run(options, stop).await?)
     })
 }

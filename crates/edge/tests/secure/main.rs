@@ -115,6 +115,7 @@ impl World {
             feed: self.control,
             secure: Some(edge::Secure { listen: (self.at, 8443).into(), port: 8443 }),
             workers: 1,
+            log_one_in: std::num::NonZeroU32::MIN,
         };
         let stop = self.stop.child_token();
         tokio::spawn(edge::run(options, stop.clone()));

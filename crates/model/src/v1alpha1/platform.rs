@@ -1,6 +1,7 @@
 //! Platform: the installation as a whole, a singleton.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -36,6 +37,9 @@ pub struct PlatformSpec {
     /// What tenants and visitors may take of the edges.
     #[serde(default)]
     pub limits: LimitsSpec,
+    /// What edges and gates write down of requests.
+    #[serde(default, skip_serializing_if = "AccessLogSpec::is_default")]
+    pub access_log: AccessLogSpec,
     /// Relay for the tenants' mail; mail is off without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mail: Option<MailSpec>,
@@ -48,6 +52,15 @@ pub struct NetworkSpec {
     /// Pool from which each cell gets two networks of 256 addresses.
     #[schemars(with = "String")]
     pub pool: ipnet::Ipv4Net,
+}
+
+/// The access logs of edges and gates.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AccessLogSpec {
+    /// One request in so many is written down, the same at edge and gate; what failed is written always. 1: every request.
+    #[serde(default = "default_one_in")]
+    pub one_in: NonZeroU32,
 }
 
 /// The public side.
@@ -253,6 +266,24 @@ impl PublicSpec {
     }
 }
 
+impl AccessLogSpec {
+    /// Whether some requests are left out.
+    #[must_use]
+    pub const fn samples(&self) -> bool {
+        self.one_in.get() > 1
+    }
+
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl Default for AccessLogSpec {
+    fn default() -> Self {
+        Self { one_in: default_one_in() }
+    }
+}
+
 impl Default for TenantLimits {
     fn default() -> Self {
         // An eighth of what an edge serves at once: enough for any site, and nobody fills an edge alone.
@@ -282,6 +313,7 @@ impl Default for PlatformSpec {
             images: ImagesSpec::default(),
             api: None,
             limits: LimitsSpec::default(),
+            access_log: AccessLogSpec::default(),
             mail: None,
         }
     }
@@ -292,6 +324,9 @@ fn default_regions() -> Vec<String> {
 }
 const fn default_grace() -> Span {
     Span(7 * 86_400_000)
+}
+const fn default_one_in() -> NonZeroU32 {
+    NonZeroU32::MIN
 }
 fn default_scheme() -> String {
     "http".to_owned()

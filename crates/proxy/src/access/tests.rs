@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -29,6 +30,7 @@ fn line(path: &str) -> Line<'_> {
         cell: None,
         epoch: Some(7),
         cut: true,
+        one_in: NonZeroU32::new(10).unwrap(),
     }
 }
 
@@ -43,7 +45,7 @@ fn a_line_is_json_whatever_the_path() {
         "time": "2027-01-15T08:00:00.000042Z", "log": "edge", "id": "1-2",
         "trace": "0af7651916cd43dd8448eb211c80319c", "span": "b7ad6b7169203331", "client": "192.0.2.10", "method": "GET", "host": "a.example", "path": path,
         "status": 200, "request_bytes": 0, "response_bytes": 1024, "ms": 1002.003, "upstream_ms": 0.007, "upstream": "[::1]:80", "tries": 2,
-        "tenant": "acme", "epoch": 7, "cut": true
+        "tenant": "acme", "epoch": 7, "cut": true, "one_in": 10
     });
     assert_eq!(value, wanted);
     assert!(text.ends_with("}\n"));
