@@ -67,11 +67,15 @@ impl Relay {
     }
 
     pub fn with(upstreams: &[SocketAddr], faces: Faces, change: impl FnOnce(&mut Options)) -> Self {
+        Self::logging(upstreams, faces, AccessLog::off(), change)
+    }
+
+    pub fn logging(upstreams: &[SocketAddr], faces: Faces, log: AccessLog, change: impl FnOnce(&mut Options)) -> Self {
         let mut options = Options::new("test", faces, 1);
         change(&mut options);
         let members = upstreams.iter().enumerate().map(|(n, address)| Arc::new(Upstream::new(format!("u{n}"), *address)));
         let decide = Arc::new(Everything { group: Mutex::new(Group::new(members)) });
-        let server = Server::new(decide.clone(), options, AccessLog::off());
+        let server = Server::new(decide.clone(), options, log);
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
