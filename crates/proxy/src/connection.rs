@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::access;
 use crate::buffer::write_all;
-use crate::decide::{Decide, Ended};
+use crate::decide::{Came, Decide, Ended};
 use crate::exchange::Outcome;
 use crate::h1::framing::{self, BodyIn};
 use crate::h1::head::{RequestHead, Scan};
@@ -34,6 +34,8 @@ pub(crate) struct Visitor<D: Decide, S: Stream> {
     pub peer: SocketAddr,
     /// The address as it is passed on.
     pub client: Box<str>,
+    /// It speaks for others: each request says whose it is.
+    trusted: bool,
 }
 
 /// A connection at a request, with everything that this takes.
@@ -63,7 +65,8 @@ impl<D: Decide, S: Stream> Visitor<D, S> {
     pub(crate) fn new(worker: Arc<Worker<D>>, stream: S, peer: SocketAddr) -> Self {
         // On a socket of both families the older addresses come wrapped.
         let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-        Self { worker, stream, peer, client: peer.ip().to_string().into() }
+        let trusted = worker.server.options.behind.as_ref().is_some_and(|behind| behind.trusts(peer.ip()));
+        Self { worker, stream, peer, client: peer.ip().to_string().into(), trusted }
     }
 
     /// Serves until the end.
@@ -169,7 +172,7 @@ impl<D: Decide, S: Stream> Connection<'_, D, S> {
             Err(reason) => return self.refuse(reason).await,
         };
         let server = &*self.visitor.worker.server;
-        let (mut trace, mut ticket) = (Trace::new(self.id()), D::Ticket::default());
+        let (mut trace, mut ticket) = (Trace::new(self.id(), self.came()), D::Ticket::default());
         let (bodiless, close) = (matches!(framing.body, BodyIn::Empty), framing.close);
         let place = Place::take(&server.metrics, server.options.limits.requests);
         let outcome = match &place {
@@ -208,7 +211,7 @@ impl<D: Decide, S: Stream> Connection<'_, D, S> {
 
     /// Answers a request whose framing is not believed; nothing after it on this connection is.
     async fn refuse(&mut self, reason: Reason) -> After {
-        let (mut trace, page) = (Trace::new(self.id()), Page::of(reason));
+        let (mut trace, page) = (Trace::new(self.id(), self.came()), Page::of(reason));
         let after = self.send_page(&page, true).await;
         (trace.status, trace.reason, trace.down) = (page.status, page.reason, page.body.len() as u64);
         self.note(&trace, &D::Ticket::default());
@@ -260,10 +263,17 @@ impl<D: Decide, S: Stream> Connection<'_, D, S> {
         told.and_then(Id::told).unwrap_or_else(|| Id::new(self.visitor.worker.number()))
     }
 
+    /// How the request came, where its connection is nobody's but the visitor's: as the connection did.
+    fn came(&self) -> Came {
+        let came = Came { peer: self.visitor.peer, secure: S::SECURE };
+        let behind = self.visitor.worker.server.options.behind.as_ref().filter(|_| self.visitor.trusted);
+        behind.map_or(came, |behind| behind.came(&self.desk.head, came.peer, came.secure))
+    }
+
     /// The visitor's address: an edge sees it, a gate hears it.
-    fn client(&self) -> IpAddr {
+    fn client(&self, came: Came) -> IpAddr {
         let told = self.desk.head.find("x-real-ip").filter(|_| self.visitor.worker.server.options.faces == Faces::Edges);
-        told.and_then(|text| std::str::from_utf8(text).ok()).and_then(|text| text.parse().ok()).unwrap_or_else(|| self.visitor.peer.ip())
+        told.and_then(|text| std::str::from_utf8(text).ok()).and_then(|text| text.parse().ok()).unwrap_or_else(|| came.peer.ip())
     }
 
     fn note(&self, trace: &Trace, ticket: &D::Ticket) {
@@ -279,7 +289,7 @@ impl<D: Decide, S: Stream> Connection<'_, D, S> {
         let line = access::Line {
             log: server.options.name,
             id: trace.id.as_str(),
-            client: self.client(),
+            client: self.client(trace.came),
             method: head.method(),
             host: head.host(),
             path: head.path(),

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
+use crate::decide::Came;
 use crate::page::Reason;
 
 /// Longest id that is taken from an edge.
@@ -58,6 +59,7 @@ impl Id {
 #[derive(Debug)]
 pub(crate) struct Trace {
     pub id: Id,
+    pub came: Came,
     pub started: Instant,
     pub status: u16,
     pub reason: Option<Reason>,
@@ -71,9 +73,9 @@ pub(crate) struct Trace {
 }
 
 impl Trace {
-    pub(crate) fn new(id: Id) -> Self {
+    pub(crate) fn new(id: Id, came: Came) -> Self {
         let started = Instant::now();
-        Self { id, started, status: 0, reason: None, up: 0, down: 0, tries: 0, upstream: None, answered_at: None, cut: false, quiet: false }
+        Self { id, came, started, status: 0, reason: None, up: 0, down: 0, tries: 0, upstream: None, answered_at: None, cut: false, quiet: false }
     }
 }
 
