@@ -142,6 +142,7 @@ impl World {
             identity: self.folder.path().join("identity"),
             feed: self.control_address,
             secure: None,
+            behind: None,
             workers: 2,
         };
         let stop = CancellationToken::new();

@@ -174,6 +174,12 @@ fn edge_part(layout: &Layout, wanted: &Wanted, name: String) -> Part {
     if let Some(secure) = &secure {
         arguments.extend(["--secure", secure]);
     }
+    let behind = public.behind.clone().unwrap_or_default();
+    let networks = behind.proxies.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+    if !networks.is_empty() {
+        arguments.extend(["--behind", &networks]);
+        arguments.extend(behind.proxy_protocol.then_some("--proxy-protocol"));
+    }
     Part {
         role: "edge",
         command: role(layout, "edge", &arguments),

@@ -58,7 +58,17 @@ pub fn run(options: &Options) -> Result<()> {
         });
         let (state, identity) = (at.join(&options.part), at.join(format!("{}-identity", options.part)));
         if options.part == "edge" {
-            let options = edge::Options { name: "edge".to_owned(), listen, secure: None, admin: free()?, state, identity, feed: nobody, workers: 1 };
+            let options = edge::Options {
+                name: "edge".to_owned(),
+                listen,
+                secure: None,
+                behind: None,
+                admin: free()?,
+                state,
+                identity,
+                feed: nobody,
+                workers: 1,
+            };
             return Ok(edge::run(options, stop).await?);
         }
         let options = gate::Options { cell: "a".parse()?, name: "gate-1".parse()?, state, identity, entry: listen, admin: free()? };

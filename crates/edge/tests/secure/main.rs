@@ -114,6 +114,7 @@ impl World {
             identity: self.folder.path().join("identity"),
             feed: self.control,
             secure: Some(edge::Secure { listen: (self.at, 8443).into(), port: 8443 }),
+            behind: None,
             workers: 1,
         };
         let stop = self.stop.child_token();
