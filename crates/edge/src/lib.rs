@@ -25,4 +25,5 @@ mod run;
 mod table;
 mod watchdog;
 
+pub use proxy::Behind;
 pub use run::{Error, Options, Secure, run};

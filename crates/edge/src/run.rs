@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use identity::{HttpsClient, IdentityError};
-use proxy::{AccessLog, Faces, Server};
+use proxy::{AccessLog, Behind, Faces, Server};
 use tokio::net::UnixListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -49,6 +49,8 @@ pub struct Options {
     pub feed: SocketAddr,
     /// The door for visitors under TLS, where there is one.
     pub secure: Option<Secure>,
+    /// Balancers in front, where there are any.
+    pub behind: Option<Behind>,
     /// Threads that serve; 0 means one for each processor.
     pub workers: usize,
     /// The access log gets one request in so many, and all that failed.
@@ -109,6 +111,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Error>
     let deliver = Arc::new(Deliver::new(routes.clone(), fair.clone(), https));
     let log = AccessLog::stdout().map_err(Error::Public)?;
     serving.log_one_in = options.log_one_in;
+    serving.behind.clone_from(&options.behind);
     // A gate gives up first, and says why.
     serving.times.answer += Duration::from_secs(10);
     let server = Server::new(deliver.clone(), serving, log);

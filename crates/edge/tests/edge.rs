@@ -142,6 +142,7 @@ impl World {
             identity: self.folder.path().join("identity"),
             feed: self.control_address,
             secure: None,
+            behind: None,
             workers: 2,
             log_one_in: std::num::NonZeroU32::MIN,
         };

@@ -9,6 +9,7 @@ mod document;
 mod domain;
 mod fault;
 mod names;
+mod network;
 mod numbers;
 mod quantity;
 mod sensitive;
@@ -22,6 +23,7 @@ pub use names::{
     BlueprintName, CellName, DocumentName, GateName, InstanceName, MachineName, NameError, NodeName, OperationName, PlatformName, ServiceName,
     TenantName,
 };
+pub use network::Network;
 pub use numbers::{Epoch, Generation, Revision};
 pub use quantity::{Cpu, Memory, Percent, QuantityError, Span};
 pub use sensitive::Sensitive;

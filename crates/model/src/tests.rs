@@ -16,6 +16,17 @@ fn domains_have_one_canonical_form() {
 }
 
 #[test]
+fn networks_are_written_as_they_are_meant() {
+    for text in ["10.0.0.0/8", "192.0.2.7/32", "0.0.0.0/0", "2001:db8::/32"] {
+        assert_eq!(text.parse::<Network>().unwrap().to_string(), text);
+    }
+    for text in ["", "10.0.0.0", "10.0.0/8", "10.0.0.1/8", "10.0.0.0/33", "10.0.0.0/-1", " 10.0.0.0/8", "2001:db8::1/32", "example.org/8"] {
+        let error = text.parse::<Network>().unwrap_err().to_string();
+        assert!(error.starts_with(&format!("{text:?} is not a network such as 10.0.0.0/8")), "{error}");
+    }
+}
+
+#[test]
 fn quantities_survive_printing() {
     for text in ["500m", "2"] {
         assert_eq!(text.parse::<Cpu>().unwrap().to_string(), text);

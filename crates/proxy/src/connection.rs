@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::access;
 use crate::buffer::write_all;
 use crate::context::Context;
-use crate::decide::{Decide, Ended};
+use crate::decide::{Came, Decide, Ended};
 use crate::exchange::Outcome;
 use crate::h1::framing::{self, BodyIn};
 use crate::h1::head::{RequestHead, Scan};
@@ -36,6 +36,8 @@ pub(crate) struct Visitor<D: Decide, S: Stream> {
     pub peer: SocketAddr,
     /// The address as it is passed on.
     pub client: Box<str>,
+    /// It speaks for others: each request says whose it is.
+    trusted: bool,
 }
 
 /// A connection at a request, with everything that this takes.
@@ -65,7 +67,8 @@ impl<D: Decide, S: Stream> Visitor<D, S> {
     pub(crate) fn new(worker: Arc<Worker<D>>, stream: S, peer: SocketAddr) -> Self {
         // On a socket of both families the older addresses come wrapped.
         let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-        Self { worker, stream, peer, client: peer.ip().to_string().into() }
+        let trusted = worker.server.options.behind.as_ref().is_some_and(|behind| behind.trusts(peer.ip()));
+        Self { worker, stream, peer, client: peer.ip().to_string().into(), trusted }
     }
 
     /// Serves until the end.
@@ -260,13 +263,20 @@ impl<D: Decide, S: Stream> Connection<'_, D, S> {
     fn trace(&self) -> Trace {
         let (head, number) = (&self.desk.head, self.visitor.worker.number());
         let told = head.find("x-request-id").filter(|_| self.visitor.worker.server.options.faces == Faces::Edges);
-        Trace::new(told.and_then(Id::told).unwrap_or_else(|| Id::new(number)), Context::of(head, number))
+        Trace::new(told.and_then(Id::told).unwrap_or_else(|| Id::new(number)), Context::of(head, number), self.came())
+    }
+
+    /// How the request came, where its connection is nobody's but the visitor's: as the connection did.
+    fn came(&self) -> Came {
+        let came = Came { peer: self.visitor.peer, secure: S::SECURE };
+        let behind = self.visitor.worker.server.options.behind.as_ref().filter(|_| self.visitor.trusted);
+        behind.map_or(came, |behind| behind.came(&self.desk.head, came.peer, came.secure))
     }
 
     /// The visitor's address: an edge sees it, a gate hears it.
-    fn client(&self) -> IpAddr {
+    fn client(&self, came: Came) -> IpAddr {
         let told = self.desk.head.find("x-real-ip").filter(|_| self.visitor.worker.server.options.faces == Faces::Edges);
-        told.and_then(|text| std::str::from_utf8(text).ok()).and_then(|text| text.parse().ok()).unwrap_or_else(|| self.visitor.peer.ip())
+        told.and_then(|text| std::str::from_utf8(text).ok()).and_then(|text| text.parse().ok()).unwrap_or_else(|| came.peer.ip())
     }
 
     fn note(&self, trace: &Trace, ticket: &D::Ticket) {
@@ -290,7 +300,7 @@ impl<D: Decide, S: Stream> Connection<'_, D, S> {
             id: trace.id.as_str(),
             trace: trace.context.trace(),
             span: trace.context.span(),
-            client: self.client(),
+            client: self.client(trace.came),
             method: head.method(),
             host: head.host(),
             path: head.path(),

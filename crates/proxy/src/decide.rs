@@ -13,9 +13,18 @@ use crate::upstream::Group;
 pub struct Request<'a> {
     /// Its head.
     pub head: &'a RequestHead,
-    /// The other side of its connection.
+    /// Whose it is: the other side of its connection, or whom a balancer named that is believed.
     pub peer: SocketAddr,
     /// It came over TLS.
+    pub secure: bool,
+}
+
+/// How a request came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Came {
+    /// From whom.
+    pub peer: SocketAddr,
+    /// Over TLS, all of the way that is known.
     pub secure: bool,
 }
 

@@ -190,7 +190,7 @@ impl<D: Decide, S: Stream> Connection<'_, D, S> {
         let mut decisions = 0;
         loop {
             decisions += 1;
-            let request = Request { head: &self.desk.head, peer: self.visitor.peer, secure: S::SECURE };
+            let request = Request { head: &self.desk.head, peer: trace.came.peer, secure: trace.came.secure };
             let forward = match server.decide.decide(request, ticket).await {
                 Action::Forward(forward) => forward,
                 Action::Answer(page) => return upload.page(page),
@@ -270,11 +270,13 @@ impl<D: Decide, S: Stream> Connection<'_, D, S> {
             output.clear();
         }
         {
+            // Text is made anew only for those who came through others.
+            let told = (trace.came.peer != self.visitor.peer).then(|| trace.came.peer.ip().to_string());
             let onward = Onward {
                 faces,
                 add: &|put| server.decide.add(ticket, put),
-                client: &self.visitor.client,
-                secure: S::SECURE,
+                client: told.as_deref().unwrap_or(&self.visitor.client),
+                secure: trace.came.secure,
                 id: trace.id.as_str(),
                 context: &trace.context,
                 body: upload.form,

@@ -7,6 +7,7 @@
 //! Entry points: [`Server::serve`], [`tcp::relay`], [`Group::pick`], [`Page::of`].
 
 mod access;
+mod behind;
 mod buffer;
 mod connection;
 mod context;
@@ -19,6 +20,7 @@ mod page;
 mod patience;
 mod pipe;
 mod pool;
+mod preamble;
 mod pulse;
 mod server;
 mod stream;
@@ -30,6 +32,7 @@ mod upstream;
 mod worker;
 
 pub use access::AccessLog;
+pub use behind::Behind;
 pub use decide::{Action, Decide, Ended, Forward, Judgement, Labels, Put, Request};
 pub use h1::head::{RequestHead, ResponseHead};
 pub use metrics::{Metrics, Text};

@@ -27,6 +27,7 @@ pub(crate) struct Counts {
     answers: [Count; 6],
     reasons: Vec<Count>,
     refused_connections: Count,
+    without_preamble: Count,
     connect_failures: Count,
     retries: Count,
     bytes_in: Count,
@@ -57,6 +58,7 @@ impl Default for Counts {
             answers: Default::default(),
             reasons: Reason::ALL.iter().map(|_| Count::default()).collect(),
             refused_connections: Count::default(),
+            without_preamble: Count::default(),
             connect_failures: Count::default(),
             retries: Count::default(),
             bytes_in: Count::default(),
@@ -75,6 +77,10 @@ impl Counts {
 
     pub(crate) fn refused_connection(&self) {
         self.refused_connections.add(1);
+    }
+
+    pub(crate) fn without_preamble(&self) {
+        self.without_preamble.add(1);
     }
 
     pub(crate) fn connect_failed(&self) {
@@ -166,6 +172,12 @@ impl Metrics {
             "counter",
             "Connections refused because too many were open.",
             self.sum(|counts| &counts.refused_connections),
+        );
+        text.number(
+            "connections_without_preamble_total",
+            "counter",
+            "Connections of trusted networks closed because their preamble (PROXY protocol) was missing or malformed.",
+            self.sum(|counts| &counts.without_preamble),
         );
         text.number("requests_in_flight", "gauge", "Requests under way.", self.in_flight.load(Relaxed));
         text.head("responses_total", "counter", "Answers by class of their status.");

@@ -11,12 +11,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::access::AccessLog;
+use crate::behind::Behind;
 use crate::buffer::tune;
 use crate::connection::Visitor;
 use crate::decide::Decide;
 use crate::h2;
 use crate::metrics::Metrics;
 use crate::page::{Page, Reason};
+use crate::preamble::{self, Preamble, Refused};
 use crate::pulse::Pulses;
 use crate::tls::{self, Handshakes};
 use crate::worker::Worker;
@@ -118,13 +120,16 @@ pub struct Options {
     pub times: Times,
     /// The access log gets one request in so many; those that failed it gets all.
     pub log_one_in: NonZeroU32,
+    /// Others in front of visitors; without it everybody speaks for itself.
+    pub behind: Option<Behind>,
 }
 
 impl Options {
     /// With the usual limits and times.
     #[must_use]
     pub fn new(name: &'static str, faces: Faces, workers: usize) -> Self {
-        Self { name, faces, workers, limits: Limits::default(), times: Times::default(), log_one_in: NonZeroU32::MIN }
+        let (limits, times) = (Limits::default(), Times::default());
+        Self { name, faces, workers, limits, times, log_one_in: NonZeroU32::MIN, behind: None }
     }
 }
 
@@ -271,29 +276,57 @@ fn start<D: Decide>(
         let _ = stream.try_write(&page);
         return;
     }
-    let Some(handshakes) = handshakes.cloned() else {
-        let visitor = Visitor::new(worker.clone(), stream, peer);
+    let (worker, handshakes) = (worker.clone(), handshakes.cloned());
+    let announced = worker.server.options.behind.as_ref().is_some_and(|behind| behind.preamble && behind.trusts(peer.ip().to_canonical()));
+    if announced {
+        connections.spawn(async move {
+            // On the heap, and gone before the first request, like a handshake.
+            if let Some(peer) = Box::pin(announced_peer(&worker, &stream, peer)).await {
+                Box::pin(serve_one(worker, handshakes, stream, peer)).await;
+            }
+            drop(open);
+        });
+    } else if handshakes.is_some() {
+        connections.spawn(async move {
+            serve_one(worker, handshakes, stream, peer).await;
+            drop(open);
+        });
+    } else {
+        let visitor = Visitor::new(worker, stream, peer);
         connections.spawn(async move {
             visitor.serve().await;
             drop(open);
         });
-        return;
-    };
-    let worker = worker.clone();
-    connections.spawn(async move {
-        let within = worker.server.options.times.head;
-        // On the heap, and gone before the first request: an idle connection keeps nothing of it.
-        let shaken = Box::pin(tls::accept(stream, &*handshakes, within)).await;
-        if let Some(stream) = shaken {
-            match stream.protocol().as_deref() {
-                Some(b"h2") => h2::serve(worker, stream, peer).await,
-                Some(b"http/1.1") | None => Visitor::new(worker, stream, peer).serve().await,
-                // A certificate authority has seen what it wanted.
-                Some(_) => {}
-            }
+    }
+}
+
+/// Whose a connection is by its preamble; nothing where that is missing.
+async fn announced_peer<D: Decide>(worker: &Worker<D>, stream: &TcpStream, peer: SocketAddr) -> Option<SocketAddr> {
+    match preamble::take(stream, worker.server.options.times.head).await {
+        Ok(Preamble::Told(visitor)) => Some(visitor),
+        Ok(Preamble::Own) => Some(peer),
+        // A balancer that looks whether the port is open.
+        Err(Refused::Nothing) => None,
+        Err(error) => {
+            tracing::debug!(%peer, %error, "a connection without a preamble was closed");
+            worker.counts.without_preamble();
+            None
         }
-        drop(open);
-    });
+    }
+}
+
+/// Serves a connection, with a handshake where its door asks for one.
+async fn serve_one<D: Decide>(worker: Arc<Worker<D>>, handshakes: Option<Arc<dyn Handshakes>>, stream: TcpStream, peer: SocketAddr) {
+    let Some(handshakes) = handshakes else { return Visitor::new(worker, stream, peer).serve().await };
+    let within = worker.server.options.times.head;
+    // On the heap, and gone before the first request: an idle connection keeps nothing of it.
+    let Some(stream) = Box::pin(tls::accept(stream, &*handshakes, within)).await else { return };
+    match stream.protocol().as_deref() {
+        Some(b"h2") => h2::serve(worker, stream, peer).await,
+        Some(b"http/1.1") | None => Visitor::new(worker, stream, peer).serve().await,
+        // A certificate authority has seen what it wanted.
+        Some(_) => {}
+    }
 }
 
 /// Counts a connection for as long as it is open.

@@ -5,6 +5,7 @@ use std::num::NonZeroU32;
 use std::time::Instant;
 
 use crate::context::Context;
+use crate::decide::Came;
 use crate::page::Reason;
 
 /// Longest id that is taken from an edge.
@@ -68,6 +69,7 @@ impl Id {
 pub(crate) struct Trace {
     pub id: Id,
     pub context: Context,
+    pub came: Came,
     pub started: Instant,
     pub status: u16,
     pub reason: Option<Reason>,
@@ -81,9 +83,9 @@ pub(crate) struct Trace {
 }
 
 impl Trace {
-    pub(crate) fn new(id: Id, context: Context) -> Self {
+    pub(crate) fn new(id: Id, context: Context, came: Came) -> Self {
         let (started, upstream) = (Instant::now(), None);
-        Self { id, context, started, status: 0, reason: None, up: 0, down: 0, tries: 0, upstream, answered_at: None, cut: false, quiet: false }
+        Self { id, context, came, started, status: 0, reason: None, up: 0, down: 0, tries: 0, upstream, answered_at: None, cut: false, quiet: false }
     }
 }
 

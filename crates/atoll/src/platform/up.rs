@@ -178,6 +178,12 @@ fn edge_part(layout: &Layout, wanted: &Wanted, name: String) -> Part {
     if wanted.spec.access_log.samples() {
         arguments.extend(["--log-one-in", &one_in]);
     }
+    let behind = public.behind.clone().unwrap_or_default();
+    let networks = behind.proxies.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+    if !networks.is_empty() {
+        arguments.extend(["--behind", &networks]);
+        arguments.extend(behind.proxy_protocol.then_some("--proxy-protocol"));
+    }
     Part {
         role: "edge",
         command: role(layout, "edge", &arguments),

@@ -16,7 +16,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, Subcommand};
-use model::{CellName, GateName};
+use model::{CellName, GateName, Network};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
@@ -93,6 +93,12 @@ pub struct EdgeServe {
     /// Public address and port for visitors under TLS.
     #[arg(long, hide = true)]
     pub secure: Option<SocketAddr>,
+    /// Networks of balancers in front, whose word about visitors is believed.
+    #[arg(long, hide = true, value_delimiter = ',', value_name = "NETWORKS")]
+    pub behind: Vec<Network>,
+    /// Connections of these networks begin with a preamble of the PROXY protocol.
+    #[arg(long, hide = true, requires = "behind")]
+    pub proxy_protocol: bool,
     /// Name of this process among edges that replace one another.
     #[arg(long, hide = true)]
     pub name: String,
@@ -121,9 +127,7 @@ fn block_on(role: Role, state: PathBuf) -> Result<()> {
         match role {
             Role::Control { docker } => control::run(&state, &docker, stop).await,
             Role::Agent { docker } => agent::run(&state, &docker, stop).await,
-            Role::Edge(EdgeRole { serve: Some(EdgeServe { listen, secure, name, log_one_in }), .. }) => {
-                edge::run(&state, listen, secure, name, log_one_in, stop).await
-            }
+            Role::Edge(EdgeRole { serve: Some(serve), .. }) => edge::run(&state, serve, stop).await,
             Role::Edge(EdgeRole { serve: None, .. }) => bail!("an edge is started with --listen and --name; a person asks it with `atoll edge top`"),
             Role::Gate { folder, cell, name, entry, admin, log_one_in } => {
                 let identity = folder.join("identity");

@@ -107,6 +107,16 @@ fn cases() -> Vec<Case> {
         case("a port that instances cannot have", blueprint("port: 8080", "port: 80"), 3, "A0323", "80"),
         case("a pool that is not private", platform("network: { pool: 8.8.0.0/16 }"), 3, "A0309", "8.8.0.0/16"),
         case("the API on the edge's port", platform("api: { port: 8080 }"), 3, "A0314", "8080"),
+        case(
+            "a balancer's network that is none",
+            platform("public: { behind: { proxies: [10.0.0/8] } }"),
+            3,
+            "A0105",
+            "\"10.0.0/8\" is not a network such as",
+        ),
+        case("a balancer's network with more than a network", platform("public: { behind: { proxies: [10.0.0.7/8] } }"), 3, "A0105", "10.0.0.7/8"),
+        case("everybody is a balancer", platform("public: { behind: { proxies: [0.0.0.0/0] } }"), 3, "A0315", "0.0.0.0/0"),
+        case("a cell is a balancer", platform("public: { behind: { proxies: [10.0.0.0/8] } }"), 3, "A0315", "10.0.0.0/8"),
         case("the API on a port of the system", platform("api: { port: 443 }"), 3, "A0314", "443"),
     ]
 }

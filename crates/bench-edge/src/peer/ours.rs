@@ -63,6 +63,7 @@ pub fn run(options: &Options) -> Result<()> {
                 name: "edge".to_owned(),
                 listen,
                 secure: None,
+                behind: None,
                 admin: free()?,
                 state,
                 identity,

@@ -1,6 +1,7 @@
 //! An edge's door under TLS: handshakes from control's book, relayed octets, the way from HTTP to HTTPS, answers to authorities.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
+mod behind;
 mod frames;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -105,6 +106,10 @@ impl World {
     }
 
     async fn start(&self, name: &str) -> CancellationToken {
+        self.start_behind(name, None).await
+    }
+
+    async fn start_behind(&self, name: &str, behind: Option<edge::Behind>) -> CancellationToken {
         let state = self.folder.path().join("edge");
         let options = edge::Options {
             name: name.to_owned(),
@@ -114,6 +119,7 @@ impl World {
             identity: self.folder.path().join("identity"),
             feed: self.control,
             secure: Some(edge::Secure { listen: (self.at, 8443).into(), port: 8443 }),
+            behind,
             workers: 1,
             log_one_in: std::num::NonZeroU32::MIN,
         };
@@ -130,6 +136,10 @@ impl World {
     }
 
     async fn visit_speaking(&self, host: &str, protocol: &[u8]) -> Result<TlsStream<TcpStream>, std::io::Error> {
+        self.shake(host, protocol, TcpStream::connect((self.at, 8443)).await?).await
+    }
+
+    async fn shake(&self, host: &str, protocol: &[u8], tcp: TcpStream) -> Result<TlsStream<TcpStream>, std::io::Error> {
         let mut roots = rustls::RootCertStore::empty();
         if let Ok(Some(entry)) = self.book.read(Kind::Certificate, "shop")
             && let What::Certificate(certificate) = entry.what
@@ -140,7 +150,6 @@ impl World {
         let builder = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
         let mut config = builder.with_root_certificates(roots).with_no_client_auth();
         config.alpn_protocols = vec![protocol.to_vec()];
-        let tcp = TcpStream::connect((self.at, 8443)).await?;
         TlsConnector::from(Arc::new(config)).connect(ServerName::try_from(host.to_owned()).unwrap(), tcp).await
     }
 

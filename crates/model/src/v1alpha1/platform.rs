@@ -6,7 +6,7 @@ use std::num::NonZeroU32;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Conditions, Kind, Resource, Span};
+use crate::{Conditions, Kind, Network, Resource, Span};
 
 /// Kind `Platform`.
 #[derive(Debug, Clone, PartialEq)]
@@ -80,6 +80,20 @@ pub struct PublicSpec {
     /// HTTPS; off where left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<TlsSpec>,
+    /// Balancers between visitors and the edge; without it everybody who connects is a visitor, and nobody is believed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub behind: Option<BehindSpec>,
+}
+
+/// Balancers in front of the edge, and what is believed of them.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct BehindSpec {
+    /// Networks that they connect from. Of these the visitor's address is believed (X-Forwarded-For, else Forwarded), and that it came by HTTPS
+    /// (X-Forwarded-Proto). Name nothing here that visitors could connect from.
+    pub proxies: Vec<Network>,
+    /// Each of their connections must begin with a preamble of the PROXY protocol, version 1 or 2. Whoever connects from elsewhere is a visitor without one.
+    pub proxy_protocol: bool,
 }
 
 /// HTTPS for visitors.
@@ -293,7 +307,7 @@ impl Default for TenantLimits {
 
 impl Default for PublicSpec {
     fn default() -> Self {
-        Self { scheme: default_scheme(), address: default_address(), port: default_port(), tls: None }
+        Self { scheme: default_scheme(), address: default_address(), port: default_port(), tls: None, behind: None }
     }
 }
 

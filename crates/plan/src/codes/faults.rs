@@ -46,6 +46,9 @@ faults! { RULES;
     API_ADDRESS "A0314" Caller, "a port that the API cannot have",
         "Control is not given the right to listen on ports below 1024, and the edge's port is the edge's.",
         "choose another spec.api.port, such as 7443";
+    BEHIND "A0315" Caller, "balancers that cannot be believed",
+        "Whoever connects from a network in spec.public.behind.proxies may say whose a request is, so no visitor and no cell may stand in one.",
+        "name the balancers' own addresses, such as 192.0.2.7/32; without balancers leave spec.public.behind out";
     CAPACITY "A0320" Caller, "a cell that takes no tenant, or too many",
         "A blueprint's capacity is what placement counts against.",
         "set spec.capacity.tenants to 1 to 100000";

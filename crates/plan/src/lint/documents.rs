@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net};
 use model::DocumentName;
 use model::v1alpha1::{CellSpec, MachineSpec, PlatformSpec, TenantSpec};
 
@@ -57,10 +57,28 @@ pub fn platform(spec: &PlatformSpec) -> Lint {
             lint.refuse(&codes::PUBLIC, "public.tls.proofs is empty; leave it out for http-01 and tls-alpn-01");
         }
     }
+    behind(spec, &mut lint);
     if let Some(mail) = spec.mail.as_ref().filter(|mail| mail.port == 0 || !address(&mail.from) || mail.host.is_empty()) {
         lint.refuse(&codes::CONTACT, format!("mail is from {:?} by {:?}, port {}", mail.from, mail.host, mail.port));
     }
     lint
+}
+
+/// Checks whom the edge believes: whoever stands there may call itself any visitor.
+fn behind(spec: &PlatformSpec, lint: &mut Lint) {
+    let Some(behind) = &spec.public.behind else { return };
+    let pool = IpNet::V4(spec.network.pool);
+    for network in &behind.proxies {
+        let net = network.net();
+        if net.prefix_len() == 0 {
+            lint.refuse(&codes::BEHIND, format!("public.behind.proxies names {network}, which is everybody"));
+        } else if net.contains(&pool) || pool.contains(&net) {
+            lint.refuse(&codes::BEHIND, format!("public.behind.proxies names {network}, in which cells are (network.pool is {pool})"));
+        }
+    }
+    if behind.proxy_protocol && behind.proxies.is_empty() {
+        lint.refuse(&codes::BEHIND, "public.behind.proxyProtocol asks nobody; name the balancers' networks in proxies");
+    }
 }
 
 /// Checks a machine.

@@ -1,7 +1,7 @@
 //! Tests of the lint: one wrong value each, and the code that it must give.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use model::v1alpha1::{CellSpec, MachineSpec, PlatformSpec, Scheduling};
+use model::v1alpha1::{BehindSpec, CellSpec, MachineSpec, PlatformSpec, Scheduling};
 use serde_json::{Value, json};
 
 use super::{Lint, blueprint, cell, machine, placement, platform, tenant};
@@ -141,6 +141,20 @@ fn platforms_machines_and_cells_are_checked() {
     assert_eq!(with(|spec| spec.network.pool = "10.91.0.1/16".parse().unwrap()), "A0309");
     assert_eq!(with(|spec| spec.regions.clear()), "A0310");
     assert_eq!(with(|spec| spec.public.scheme = "gopher".to_owned()), "A0311");
+    for (proxies, proxy_protocol, found) in [
+        ("10.0.0.1/32 2001:db8::/32", true, ""),
+        ("10.0.0.0/8", false, "A0315"),
+        ("10.91.7.0/24", false, "A0315"),
+        ("0.0.0.0/0", false, "A0315"),
+        ("::/0", false, "A0315"),
+        ("", true, "A0315"),
+        ("", false, ""),
+    ] {
+        let proxies = proxies.split_whitespace().map(|network| network.parse().unwrap()).collect();
+        let mut spec = PlatformSpec::default();
+        spec.public.behind = Some(BehindSpec { proxies, proxy_protocol });
+        assert_eq!(codes(&platform(&spec)).join(" "), found, "{:?}", spec.public.behind);
+    }
     let spec = MachineSpec { agent: "0.0.0.0:1".parse().unwrap(), region: None };
     assert_eq!(codes(&machine(&spec)), ["A0313"]);
     let spec = CellSpec { blueprint: document_name("wordpress.1"), region: None, machines: Vec::new(), scheduling: Scheduling::Open };

@@ -51,7 +51,7 @@ struct Lines {
 }
 
 impl Lines {
-    fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+    fn iter(&self) -> impl DoubleEndedIterator<Item = (&[u8], &[u8])> {
         self.fields.iter().map(|at| (&self.raw[at.name.clone()], &self.raw[at.value.clone()]))
     }
 
@@ -193,7 +193,7 @@ impl RequestHead {
     }
 
     /// Names and values, in the order in which they came.
-    pub fn fields(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+    pub fn fields(&self) -> impl DoubleEndedIterator<Item = (&[u8], &[u8])> {
         self.lines.iter()
     }
 

@@ -140,9 +140,17 @@ pub struct Client {
 
 impl Client {
     pub async fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).await.unwrap();
+        Self::over(TcpStream::connect(address).await.unwrap())
+    }
+
+    pub fn over(stream: TcpStream) -> Self {
         stream.set_nodelay(true).unwrap();
         Self { stream, read: Vec::new() }
+    }
+
+    /// Sends nothing more.
+    pub async fn close(&mut self) {
+        self.stream.shutdown().await.unwrap();
     }
 
     pub async fn send(&mut self, text: &str) {
