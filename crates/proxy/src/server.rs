@@ -278,13 +278,13 @@ fn start<D: Decide>(
         connections.spawn(async move {
             // On the heap, and gone before the first request, like a handshake.
             if let Some(peer) = Box::pin(announced_peer(&worker, &stream, peer)).await {
-                Box::pin(serve_one(worker, handshakes, stream, peer)).await;
+                Box::pin(serve_visitor(worker, handshakes, stream, peer)).await;
             }
             drop(open);
         });
     } else if handshakes.is_some() {
         connections.spawn(async move {
-            serve_one(worker, handshakes, stream, peer).await;
+            serve_visitor(worker, handshakes, stream, peer).await;
             drop(open);
         });
     } else {
@@ -312,7 +312,7 @@ async fn announced_peer<D: Decide>(worker: &Worker<D>, stream: &TcpStream, peer:
 }
 
 /// Serves a connection, with a handshake where its door asks for one.
-async fn serve_one<D: Decide>(worker: Arc<Worker<D>>, handshakes: Option<Arc<dyn Handshakes>>, stream: TcpStream, peer: SocketAddr) {
+async fn serve_visitor<D: Decide>(worker: Arc<Worker<D>>, handshakes: Option<Arc<dyn Handshakes>>, stream: TcpStream, peer: SocketAddr) {
     let Some(handshakes) = handshakes else { return Visitor::new(worker, stream, peer).serve().await };
     let within = worker.server.options.times.head;
     // On the heap, and gone before the first request: an idle connection keeps nothing of it.
