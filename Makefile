@@ -9,7 +9,7 @@ export PATH := $(HOME)/.cargo/bin:$(PATH)
 FILES ?= examples/laptop
 NAME ?= all
 
-.PHONY: help up down clean-data build images setup test check fmt prove bench bench-edge
+.PHONY: help up down clean-data build images setup test check fmt prove fuzz bench bench-edge
 
 help: ## shows this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -47,6 +47,9 @@ prove: ## NAME=writer-loss: one claim on the real platform, with figures; withou
 	phase "compile" cargo build --release --locked -p atoll
 	scripts/images
 	cargo xtask prove $(NAME)
+
+fuzz: ## NAME=request: a parser of outside input under libFuzzer for a minute (SECONDS_EACH); without NAME each of them
+	@scripts/fuzz $(if $(filter-out all,$(NAME)),$(NAME))
 
 bench: ## the planner at 1,000 cells and 200,000 tenants, and at a tenth of that: seconds and memory
 	@cargo run --release --locked -q -p sim -- scale

@@ -127,7 +127,7 @@ impl<D: Decide, S: Stream> Connection<'_, D, S> {
     async fn next_head(&mut self) -> Next {
         let Visitor { worker, stream, .. } = self.visitor;
         let Desk { buffer, head, visitor: patience, .. } = &mut *self.desk;
-        let most = worker.server.options.limits.head;
+        let most = worker.server.options.request_head();
         let (mut scan, mut deadline) = (Scan::default(), None);
         loop {
             // Some clients send an empty line after a body (RFC 9112, 2.2).
@@ -141,11 +141,14 @@ impl<D: Decide, S: Stream> Connection<'_, D, S> {
             }
             match scan.end(filled) {
                 Err(_) => return Next::Bad(Reason::MalformedHead),
-                Ok(end) if end.unwrap_or(filled.len()) > most => return Next::Bad(Reason::HeadTooLarge),
+                Ok(end) if end.unwrap_or(filled.len()) > most.octets => return Next::Bad(Reason::HeadTooLarge),
                 Ok(Some(end)) => {
                     let parsed = head.parse(&filled[..end]);
                     buffer.consume(end);
-                    return parsed.map_or_else(Next::Bad, |()| Next::Head);
+                    return match parsed {
+                        Ok(()) if head.count() > most.fields => Next::Bad(Reason::HeadTooLarge),
+                        parsed => parsed.map_or_else(Next::Bad, |()| Next::Head),
+                    };
                 }
                 Ok(None) => {}
             }

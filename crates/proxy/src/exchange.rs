@@ -15,7 +15,7 @@ use crate::decide::{Action, Decide, Forward, Judgement, Request};
 use crate::h1::body::BodyOut;
 use crate::h1::chunked::{BadChunk, Piece};
 use crate::h1::framing::{self, BodyIn, RequestFraming};
-use crate::h1::head::{ResponseHead, Scan};
+use crate::h1::head::{Bounds, ResponseHead, Scan};
 use crate::h1::write::{self, Onward};
 use crate::page::{Page, Reason};
 use crate::patience::Patience;
@@ -262,7 +262,7 @@ impl<D: Decide, S: Stream> Connection<'_, D, S> {
     ) -> Attempt {
         let Visitor { worker, stream: visitor, .. } = self.visitor;
         let server = &*worker.server;
-        let (faces, times, limits) = (server.options.faces, &server.options.times, &server.options.limits);
+        let (faces, times) = (server.options.faces, &server.options.times);
         let Desk { buffer, link_buffer, head, answer, out, up_out, visitor: patience, upstream: upstream_patience } = &mut *self.desk;
         // An attempt before this one may have ended anywhere.
         link_buffer.clear();
@@ -297,7 +297,7 @@ impl<D: Decide, S: Stream> Connection<'_, D, S> {
             // Until the head of the final answer is there.
             loop {
                 let got = {
-                    let mut reading = pin!(read_head(&link.stream, link_buffer, answer, limits.head));
+                    let mut reading = pin!(read_head(&link.stream, link_buffer, answer, server.options.answer_head()));
                     loop {
                         tokio::select! {
                             biased;
@@ -460,16 +460,16 @@ enum HeadError {
     Malformed,
 }
 
-async fn read_head(stream: &TcpStream, buffer: &mut Buffer, head: &mut ResponseHead, most: usize) -> Result<(), HeadError> {
+async fn read_head(stream: &TcpStream, buffer: &mut Buffer, head: &mut ResponseHead, most: Bounds) -> Result<(), HeadError> {
     let mut scan = Scan::default();
     loop {
         match scan.end(buffer.filled()) {
             Err(_) => return Err(HeadError::Malformed),
-            Ok(end) if end.unwrap_or(buffer.filled().len()) > most => return Err(HeadError::Malformed),
+            Ok(end) if end.unwrap_or(buffer.filled().len()) > most.octets => return Err(HeadError::Malformed),
             Ok(Some(end)) => {
                 let parsed = head.parse(&buffer.filled()[..end]);
                 buffer.consume(end);
-                return parsed.map_err(|_| HeadError::Malformed);
+                return parsed.ok().filter(|()| head.count() <= most.fields).ok_or(HeadError::Malformed);
             }
             Ok(None) => {}
         }

@@ -13,6 +13,8 @@ mod connection;
 mod context;
 mod decide;
 mod exchange;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 mod h1;
 mod h2;
 mod metrics;

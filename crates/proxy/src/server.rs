@@ -15,6 +15,7 @@ use crate::behind::Behind;
 use crate::buffer::tune;
 use crate::connection::Visitor;
 use crate::decide::Decide;
+use crate::h1::head::{Bounds, FIELDS};
 use crate::h2;
 use crate::metrics::Metrics;
 use crate::page::{Page, Reason};
@@ -44,7 +45,7 @@ pub enum Faces {
 /// How much is taken at once.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// Octets of a head.
+    /// Octets of a head that comes from outside; from one of ours it may be larger by what that one adds.
     pub head: usize,
     /// Connections open.
     pub connections: u64,
@@ -130,6 +131,24 @@ impl Options {
     pub fn new(name: &'static str, faces: Faces, workers: usize) -> Self {
         let (limits, times) = (Limits::default(), Times::default());
         Self { name, faces, workers, limits, times, log_one_in: NonZeroU32::MIN, behind: None }
+    }
+
+    /// How large the head of a request may be.
+    pub(crate) const fn request_head(&self) -> Bounds {
+        let outside = Bounds { octets: self.limits.head, fields: FIELDS };
+        match self.faces {
+            Faces::Visitors => outside,
+            Faces::Edges => outside.and_ours(),
+        }
+    }
+
+    /// How large the head of an answer may be.
+    pub(crate) const fn answer_head(&self) -> Bounds {
+        let outside = Bounds { octets: self.limits.head, fields: FIELDS };
+        match self.faces {
+            Faces::Visitors => outside.and_ours(),
+            Faces::Edges => outside,
+        }
     }
 }
 

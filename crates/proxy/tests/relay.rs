@@ -70,6 +70,30 @@ async fn a_trace_goes_on_through_edge_and_gate_a_span_each() {
 }
 
 #[tokio::test]
+async fn what_the_edge_lets_through_the_gate_takes_and_the_other_way_round() {
+    // As many fields as come from outside, and nearly as many octets.
+    let (many, long): (String, _) = ((0..98).map(|n| format!("X-{n}: 1\r\n")).collect(), "x".repeat(31_000));
+    let backend = Backend::start(move |mut connection, _| async move {
+        while let Some((head, _)) = connection.request().await {
+            let many: String = (0..99).map(|n| format!("X-{n}: 1\r\n")).collect();
+            let length = head.len();
+            connection.send(&format!("HTTP/1.1 200 OK\r\n{many}Content-Length: {}\r\n\r\n{length}", length.to_string().len())).await;
+        }
+    })
+    .await;
+    let gate = Relay::with(&[backend.address], Faces::Edges, |_| {});
+    let edge = Relay::start(&[gate.address]);
+    let mut client = edge.connect().await;
+    client.send(&format!("GET / HTTP/1.1\r\nHost: a.example\r\n{many}X-Long: {long}\r\n\r\n")).await;
+    let (head, body) = client.answer().await.unwrap();
+    assert_eq!(status(&head), 200, "{head}");
+    assert!(body.parse::<usize>().unwrap() > 31_000);
+    client.send(&format!("GET / HTTP/1.1\r\nHost: a.example\r\nX: 1\r\n{many}X-Y: 1\r\n\r\n")).await;
+    let (head, _) = client.answer().await.unwrap();
+    assert_eq!((status(&head), field(&head, "atoll-reason").as_deref()), (431, Some("HeadTooLarge")));
+}
+
+#[tokio::test]
 async fn an_edge_is_believed_by_a_gate_but_an_instance_is_not() {
     let backend = Backend::start(|mut connection, _| async move {
         let (head, _) = connection.request().await.unwrap();

@@ -7,8 +7,27 @@ use std::ops::Range;
 use super::framing;
 use crate::page::Reason;
 
-/// Most fields of a head.
-const MOST_FIELDS: usize = 100;
+/// How large a head may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Bounds {
+    pub octets: usize,
+    pub fields: usize,
+}
+
+/// Most fields of a head that comes from outside.
+pub(crate) const FIELDS: usize = 100;
+/// What each of ours may add to a head on its way. Whoever hears one of ours takes so much more than that one took, or it would refuse what was let through.
+pub(crate) const ADDED: Bounds = Bounds { octets: 4096, fields: 16 };
+/// Most fields that are read at all: an edge and a gate have added theirs.
+const MOST_FIELDS: usize = FIELDS + 2 * ADDED.fields;
+
+impl Bounds {
+    /// With what one of ours may have added.
+    #[must_use]
+    pub(crate) const fn and_ours(self) -> Self {
+        Self { octets: self.octets + ADDED.octets, fields: self.fields + ADDED.fields }
+    }
+}
 
 /// Finds the end of a head while it arrives; refuses bare line feeds at once.
 #[derive(Debug, Default)]
@@ -192,6 +211,11 @@ impl RequestHead {
         self.minor
     }
 
+    /// How many fields it has.
+    pub(crate) const fn count(&self) -> usize {
+        self.lines.fields.len()
+    }
+
     /// Names and values, in the order in which they came.
     pub fn fields(&self) -> impl DoubleEndedIterator<Item = (&[u8], &[u8])> {
         self.lines.iter()
@@ -290,6 +314,11 @@ impl ResponseHead {
     /// 0 or 1, of the version 1.x.
     pub(crate) const fn minor(&self) -> u8 {
         self.minor
+    }
+
+    /// How many fields it has.
+    pub(crate) const fn count(&self) -> usize {
+        self.lines.fields.len()
     }
 
     /// Names and values, in the order in which they came.

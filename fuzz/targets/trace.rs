@@ -1,0 +1,4 @@
+//! `proxy::fuzz::trace`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|octets: &[u8]| proxy::fuzz::trace(octets));
