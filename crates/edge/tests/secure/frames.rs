@@ -118,7 +118,8 @@ async fn a_head_without_end_is_refused() {
     };
     match answer {
         Ok(answer) => assert_eq!(answer.status(), StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE),
-        Err(error) => assert!(error.is_reset() || error.is_go_away(), "{error}"),
+        // One that still writes when the edge hangs up may see that before it reads why.
+        Err(error) => assert!(error.is_reset() || error.is_go_away() || error.is_io(), "{error}"),
     }
     world.served().await;
 }
