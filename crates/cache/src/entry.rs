@@ -36,7 +36,6 @@ pub struct Entry {
     policy: CachePolicy,
     kept: SystemTime,
     fresh_until: SystemTime,
-    strict: bool,
     while_revalidate: Duration,
     if_error: Duration,
     refreshing: AtomicBool,
@@ -88,7 +87,8 @@ impl Entry {
         }
         let (strict, for_all) = (said.directives.strict, said.is_for_all(manner));
         let while_revalidate = if strict { Duration::ZERO } else { said.directives.while_revalidate };
-        if fresh.is_zero() && while_revalidate.is_zero() && said.etag.is_none() && said.modified.is_none() {
+        let if_error = if strict { Duration::ZERO } else { said.directives.if_error };
+        if fresh.max(while_revalidate).max(if_error).is_zero() && said.etag.is_none() && said.modified.is_none() {
             return None;
         }
         Some(Self {
@@ -103,9 +103,8 @@ impl Entry {
             policy,
             kept: now,
             fresh_until: now.checked_add(fresh)?,
-            strict,
             while_revalidate,
-            if_error: said.directives.if_error,
+            if_error,
             refreshing: AtomicBool::new(false),
         })
     }
@@ -148,7 +147,7 @@ impl Entry {
 
     /// Whether it may be served though the tenant could not answer.
     pub(crate) fn may_stand_in(&self, now: SystemTime) -> bool {
-        !self.strict && self.changes.is_none() && now >= self.kept && now < self.fresh_until + self.if_error
+        self.changes.is_none() && now >= self.kept && now < self.fresh_until + self.if_error
     }
 
     /// Seconds since it was made, for `Age`.

@@ -43,6 +43,12 @@ pub struct Keeping {
     reserved: u64,
 }
 
+impl std::fmt::Debug for Task {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Task").field("key", &self.key).finish_non_exhaustive()
+    }
+}
+
 impl Task {
     pub(crate) fn new(
         cache: Arc<Cache>,
@@ -61,6 +67,12 @@ impl Task {
     #[must_use]
     pub fn stored(&self) -> Option<&Entry> {
         self.stored.as_deref()
+    }
+
+    /// Whether the answer is asked for as the cache needs it, without the visitor's own conditions: others wait for it, or something is stored.
+    #[must_use]
+    pub const fn leads(&self) -> bool {
+        self.flight.is_some() || self.stored.is_some()
     }
 
     /// What is stored, where it may be served though the tenant could not answer.

@@ -49,6 +49,8 @@ pub(crate) struct Line<'a> {
     pub epoch: Option<u64>,
     /// The answer was cut short.
     pub cut: bool,
+    /// What the cache did.
+    pub cache: Option<&'static str>,
     /// The line stands for so many requests.
     pub one_in: NonZeroU32,
 }
@@ -92,6 +94,9 @@ impl Line<'_> {
         }
         if self.cut {
             text.yes("cut");
+        }
+        if let Some(cache) = self.cache {
+            text.word("cache", cache);
         }
         if self.one_in.get() > 1 {
             text.number("one_in", u64::from(self.one_in.get()));

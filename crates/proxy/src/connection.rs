@@ -15,6 +15,7 @@ use crate::decide::{Came, Decide, Ended};
 use crate::exchange::Outcome;
 use crate::h1::framing::{self, BodyIn};
 use crate::h1::head::{RequestHead, Scan};
+use crate::kept::Kept;
 use crate::metrics::Metrics;
 use crate::page::{Page, Reason};
 use crate::patience::Patience;
@@ -38,6 +39,8 @@ pub(crate) struct Visitor<D: Decide, S: Stream> {
     pub client: Box<str>,
     /// It speaks for others: each request says whose it is.
     trusted: bool,
+    /// It is nobody: the cache asks, for a request that came so.
+    pub errand: Option<Came>,
 }
 
 /// A connection at a request, with everything that this takes.
@@ -68,7 +71,7 @@ impl<D: Decide, S: Stream> Visitor<D, S> {
         // On a socket of both families the older addresses come wrapped.
         let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
         let trusted = worker.server.options.behind.as_ref().is_some_and(|behind| behind.trusts(peer.ip()));
-        Self { worker, stream, peer, client: peer.ip().to_string().into(), trusted }
+        Self { worker, stream, peer, client: peer.ip().to_string().into(), trusted, errand: None }
     }
 
     /// Serves until the end.
@@ -209,6 +212,7 @@ impl<D: Decide, S: Stream> Connection<'_, D, S> {
                 After::End
             }
         };
+        self.desk.fetch = None;
         drop(place);
         self.note(&trace, &ticket);
         after
@@ -271,6 +275,9 @@ impl<D: Decide, S: Stream> Connection<'_, D, S> {
 
     /// How the request came, where its connection is nobody's but the visitor's: as the connection did.
     fn came(&self) -> Came {
+        if let Some(came) = self.visitor.errand {
+            return came;
+        }
         let came = Came { peer: self.visitor.peer, secure: S::SECURE };
         let behind = self.visitor.worker.server.options.behind.as_ref().filter(|_| self.visitor.trusted);
         behind.map_or(came, |behind| behind.came(&self.desk.head, came.peer, came.secure))
@@ -290,6 +297,9 @@ impl<D: Decide, S: Stream> Connection<'_, D, S> {
         let took = trace.started.elapsed();
         server.decide.ended(ticket, &Ended { status: trace.status, up: trace.up, down: trace.down, took, cut: trace.cut });
         counts.answered(trace.status, trace.reason, took, trace.up, trace.down);
+        if let Some(kept) = trace.kept {
+            counts.kept(kept);
+        }
         let Some(pen) = pen else { return };
         let one_in = server.options.log_one_in;
         // What failed is always written, and speaks for itself alone.
@@ -319,6 +329,7 @@ impl<D: Decide, S: Stream> Connection<'_, D, S> {
             cell: labels.cell,
             epoch: labels.epoch,
             cut: trace.cut,
+            cache: trace.kept.map(Kept::word),
             one_in: if failed { NonZeroU32::MIN } else { one_in },
         };
         if !pen.write(&line) {

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::head::{RequestHead, ResponseHead};
+use crate::kept::Shelved;
 use crate::page::{Page, Reason};
 use crate::upstream::Group;
 
@@ -107,6 +108,12 @@ pub trait Decide: Send + Sync + 'static {
 
     /// A field that stands in the answer to a visitor, instead of one of that name that came with it.
     fn adds<'t>(&self, ticket: &'t Self::Ticket) -> Option<(&'static str, &'t str)> {
+        let _ = ticket;
+        None
+    }
+
+    /// Whose answers may be kept, and which.
+    fn shelf<'t>(&self, ticket: &'t Self::Ticket) -> Option<Shelved<'t>> {
         let _ = ticket;
         None
     }

@@ -5,8 +5,10 @@
 
 use std::net::SocketAddr;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use cache::Entry;
 use tokio::net::TcpStream;
 
 use crate::buffer::{Buffer, READ, write_all, write_both};
@@ -17,6 +19,7 @@ use crate::h1::chunked::{BadChunk, Piece};
 use crate::h1::framing::{self, BodyIn, RequestFraming};
 use crate::h1::head::{Bounds, ResponseHead, Scan};
 use crate::h1::write::{self, Onward};
+use crate::kept::{self, Conditions, Copied, Kept, Settled};
 use crate::page::{Page, Reason};
 use crate::patience::Patience;
 use crate::pool::{Link, connect};
@@ -195,7 +198,17 @@ impl<D: Decide, S: Stream> Connection<'_, D, S> {
                 Action::Forward(forward) => forward,
                 Action::Answer(page) => return upload.page(page),
             };
+            if upload.form == BodyOut::Empty
+                && !wishes.upgrade
+                && let Some(outcome) = self.from_cache(wishes.close, trace, ticket).await
+            {
+                return outcome;
+            }
             match self.forward(&forward, &mut upload, wishes, trace, ticket).await {
+                Attempt::Out(Outcome::Page { page, body_read }) => {
+                    let Some(entry) = self.stands_in(&page) else { return Outcome::Page { page, body_read } };
+                    return self.serve_kept(&entry, Kept::StoodIn, wishes.close, trace, ticket).await;
+                }
                 Attempt::Out(outcome) => return outcome,
                 Attempt::Again(_) if upload.kept.is_some() && decisions < MOST_DECISIONS => counts.retried(),
                 Attempt::Again(reason) => return upload.page(Page::of(reason)),
@@ -263,7 +276,7 @@ impl<D: Decide, S: Stream> Connection<'_, D, S> {
         let Visitor { worker, stream: visitor, .. } = self.visitor;
         let server = &*worker.server;
         let (faces, times) = (server.options.faces, &server.options.times);
-        let Desk { buffer, link_buffer, head, answer, out, up_out, visitor: patience, upstream: upstream_patience } = &mut *self.desk;
+        let Desk { buffer, link_buffer, head, answer, out, up_out, visitor: patience, upstream: upstream_patience, fetch } = &mut *self.desk;
         // An attempt before this one may have ended anywhere.
         link_buffer.clear();
         for output in [&mut *out, &mut *up_out] {
@@ -283,6 +296,7 @@ impl<D: Decide, S: Stream> Connection<'_, D, S> {
                 upgrade: wishes.upgrade,
                 expects: wishes.expects && upload.kept.as_ref().is_some_and(Vec::is_empty) && !upload.ended,
                 lists: wishes.lists,
+                conditions: fetch.as_ref().map(Conditions),
             };
             write::request(up_out, head, &onward);
         }
@@ -363,10 +377,15 @@ impl<D: Decide, S: Stream> Connection<'_, D, S> {
             if let Some(code) = answer.find(crate::page::REASON_HEADER).filter(|_| faces == Faces::Visitors) {
                 trace.reason = Reason::ALL.iter().copied().find(|reason| reason.code().as_bytes() == code);
             }
+            let clean = sent == Some(true);
+            let kept = kept::settle(server, fetch, ticket, (head, trace.came), answer);
             if answer.status() == 101 {
                 out.clear();
-                write::response(out, answer, faces, BodyOut::Empty, None, false, None);
-                (Done::Tunnel, true, answered_at)
+                write::response(out, answer, faces, BodyOut::Empty, None, false, &[]);
+                (Ending::Relayed(Done::Tunnel), true, answered_at)
+            } else if let Settled::Serve(entry, kept) = kept {
+                // The body of an error stays unread.
+                (Ending::Kept { entry, kept, clean }, framing.close || kept == Kept::StoodIn, answered_at)
             } else {
                 let form = match &framing.body {
                     BodyIn::Empty => BodyOut::Empty,
@@ -376,8 +395,12 @@ impl<D: Decide, S: Stream> Connection<'_, D, S> {
                 };
                 let close = wishes.close || form == BodyOut::UntilClose || sent != Some(true) || worker.is_stopping();
                 out.clear();
-                write::response(out, answer, faces, form, framing.length, close, server.decide.adds(ticket));
-                let mut receiving = pin!(receive(&link.stream, link_buffer, &mut framing.body, form, visitor, out, upstream_patience, times, down));
+                let adds = [trace.kept.map(Kept::status), server.decide.adds(ticket)];
+                write::response(out, answer, faces, form, framing.length, close, &adds);
+                // Of a body that ends with its connection nobody knows whether it is whole.
+                let mut copied = Copied::of(kept.keeping().filter(|_| !matches!(framing.body, BodyIn::UntilClose)));
+                let mut receiving =
+                    pin!(receive(&link.stream, link_buffer, &mut framing.body, form, visitor, out, &mut copied, upstream_patience, times, down));
                 let done = loop {
                     tokio::select! {
                         biased;
@@ -393,20 +416,30 @@ impl<D: Decide, S: Stream> Connection<'_, D, S> {
                         () = visitor.closed(), if sent == Some(true) => break Done::ClientGone,
                     }
                 };
-                (done, framing.close, answered_at)
+                (Ending::Relayed(done), framing.close, answered_at)
             }
         };
-        self.finish(done, framing_close, link, upstream.address(), answered_at).await
+        match done {
+            Ending::Relayed(done) => self.finish(done, framing_close, link, upstream.address(), answered_at).await,
+            Ending::Kept { entry, kept, clean } => {
+                self.put_back(link, upstream.address(), answered_at, clean && !framing_close);
+                Attempt::Out(self.serve_kept(&entry, kept, wishes.close, trace, ticket).await)
+            }
+        }
+    }
+
+    /// Keeps a connection for the next request, where it may be. What it brought besides its message is nobody's.
+    fn put_back(&self, link: Link, address: SocketAddr, answered_at: Instant, may: bool) {
+        if may && self.desk.link_buffer.is_empty() {
+            self.visitor.worker.pool.put(address, link, answered_at);
+        }
     }
 
     /// What remains once nothing is borrowed any more.
     async fn finish(&mut self, done: Done, close: bool, link: Link, address: SocketAddr, answered_at: Instant) -> Attempt {
         let outcome = match done {
             Done::Whole { keep, clean } => {
-                // What it brought besides its message is nobody's.
-                if clean && !close && self.desk.link_buffer.is_empty() {
-                    self.visitor.worker.pool.put(address, link, answered_at);
-                }
+                self.put_back(link, address, answered_at, clean && !close);
                 Outcome::Done { keep, body_read: clean }
             }
             Done::Cut(form) => {
@@ -448,6 +481,17 @@ enum Done {
     Cut(BodyOut),
     ClientGone,
     Tunnel,
+}
+
+/// What an answer came to.
+enum Ending {
+    Relayed(Done),
+    /// The cache has what goes to the visitor.
+    Kept {
+        entry: Arc<Entry>,
+        kept: Kept,
+        clean: bool,
+    },
 }
 
 /// Why there is no head.
@@ -496,14 +540,16 @@ async fn receive(
     form: BodyOut,
     to: &impl Stream,
     out: &mut Vec<u8>,
+    copied: &mut Copied,
     patience: &mut Patience,
     times: &Times,
     count: &mut u64,
 ) -> Result<(), ReceiveError> {
     let mut passes = 0;
     loop {
-        let (direct, ended) = gather(body, form, buffer, out, count).map_err(|_| ReceiveError::Upstream)?;
+        let (direct, ended) = gather(body, form, buffer, out, copied, count).map_err(|_| ReceiveError::Upstream)?;
         if ended {
+            copied.finish(body.trailers());
             form.finish(out, body.trailers());
         }
         write_both(to, out, &buffer.filled()[..direct], times.stream).await.map_err(|_| ReceiveError::Visitor)?;
@@ -531,12 +577,20 @@ async fn receive(
 
 /// Moves what is there of a body into `out`, and says whether that was its end. A long part that goes on as it is stays where it is: so many octets from the
 /// front of the buffer are to be sent behind `out`.
-fn gather(body: &mut BodyIn, form: BodyOut, buffer: &mut Buffer, out: &mut Vec<u8>, count: &mut u64) -> Result<(usize, bool), BadChunk> {
+fn gather(
+    body: &mut BodyIn,
+    form: BodyOut,
+    buffer: &mut Buffer,
+    out: &mut Vec<u8>,
+    copied: &mut Copied,
+    count: &mut u64,
+) -> Result<(usize, bool), BadChunk> {
     while out.len() < 2 * READ {
         let (used, piece) = body.next(buffer.filled())?;
         match piece {
             Piece::Data(data) => {
                 *count += data.len() as u64;
+                copied.push(data);
                 if form != BodyOut::Chunked && data.len() == used && used > COPIED {
                     return Ok((used, body.is_over()));
                 }

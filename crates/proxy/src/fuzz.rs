@@ -50,7 +50,7 @@ pub fn answer(octets: &[u8]) {
     }
     assert!((100..=999).contains(&head.status()), "{}", octets.escape_ascii());
     let mut out = Vec::new();
-    write::response(&mut out, &head, Faces::Visitors, BodyOut::Empty, Some(0), true, None);
+    write::response(&mut out, &head, Faces::Visitors, BodyOut::Empty, Some(0), true, &[]);
     let ends = Scan::default().end(&out);
     assert_eq!(ends.ok().flatten(), Some(out.len()), "{}: written as {}", octets.escape_ascii(), out.escape_ascii());
 }
@@ -129,6 +129,7 @@ fn read(octets: &[u8], part: usize, fields: usize) -> Option<Read> {
         upgrade: framing.upgrade,
         expects: framing.expects,
         lists: framing.lists,
+        conditions: None,
     };
     let mut out = Vec::new();
     write::request(&mut out, &head, &onward);

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::kept::Kept;
 use crate::page::Reason;
 
 /// Upper bounds of the duration's buckets, in milliseconds.
@@ -35,6 +36,7 @@ pub(crate) struct Counts {
     lost_log_lines: Count,
     buckets: [Count; BUCKETS_MS.len()],
     duration_us: Count,
+    kept: [Count; Kept::ALL.len()],
 }
 
 /// A counter with one writer.
@@ -66,6 +68,7 @@ impl Default for Counts {
             lost_log_lines: Count::default(),
             buckets: Default::default(),
             duration_us: Count::default(),
+            kept: Default::default(),
         }
     }
 }
@@ -93,6 +96,10 @@ impl Counts {
 
     pub(crate) fn lost_line(&self) {
         self.lost_log_lines.add(1);
+    }
+
+    pub(crate) fn kept(&self, kept: Kept) {
+        self.kept[kept as usize].add(1);
     }
 
     pub(crate) fn answered(&self, status: u16, reason: Option<Reason>, took: Duration, bytes_in: u64, bytes_out: u64) {
@@ -193,6 +200,10 @@ impl Metrics {
         text.number("request_bytes_total", "counter", "Octets of request bodies.", self.sum(|counts| &counts.bytes_in));
         text.number("response_bytes_total", "counter", "Octets of answers' bodies.", self.sum(|counts| &counts.bytes_out));
         text.number("access_log_lost_total", "counter", "Lines of the access log that were dropped.", self.sum(|counts| &counts.lost_log_lines));
+        text.head("cache_total", "counter", "Requests of tenants whose answers are kept, by what the cache did.");
+        for kept in Kept::ALL {
+            text.line("cache_total", &format!("{{did=\"{}\"}}", kept.word()), self.sum(|counts| &counts.kept[kept as usize]));
+        }
         self.durations(&mut text);
         text.0
     }

@@ -6,6 +6,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
+use cache::Cache;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -123,6 +124,8 @@ pub struct Options {
     pub log_one_in: NonZeroU32,
     /// Others in front of visitors; without it everybody speaks for itself.
     pub behind: Option<Behind>,
+    /// Answers that are kept, of those that [`Decide::shelf`] names.
+    pub cache: Option<Arc<Cache>>,
 }
 
 impl Options {
@@ -130,7 +133,7 @@ impl Options {
     #[must_use]
     pub fn new(name: &'static str, faces: Faces, workers: usize) -> Self {
         let (limits, times) = (Limits::default(), Times::default());
-        Self { name, faces, workers, limits, times, log_one_in: NonZeroU32::MIN, behind: None }
+        Self { name, faces, workers, limits, times, log_one_in: NonZeroU32::MIN, behind: None, cache: None }
     }
 
     /// How large the head of a request may be.

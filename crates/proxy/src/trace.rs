@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use crate::context::Context;
 use crate::decide::Came;
+use crate::kept::Kept;
 use crate::page::Reason;
 
 /// Longest id that is taken from an edge.
@@ -80,12 +81,28 @@ pub(crate) struct Trace {
     pub answered_at: Option<Instant>,
     pub cut: bool,
     pub quiet: bool,
+    pub kept: Option<Kept>,
 }
 
 impl Trace {
     pub(crate) fn new(id: Id, context: Context, came: Came) -> Self {
         let (started, upstream) = (Instant::now(), None);
-        Self { id, context, came, started, status: 0, reason: None, up: 0, down: 0, tries: 0, upstream, answered_at: None, cut: false, quiet: false }
+        Self {
+            id,
+            context,
+            came,
+            started,
+            status: 0,
+            reason: None,
+            up: 0,
+            down: 0,
+            tries: 0,
+            upstream,
+            answered_at: None,
+            cut: false,
+            quiet: false,
+            kept: None,
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use cache::Task;
 use tokio_util::sync::CancellationToken;
 
 use crate::access::Pen;
@@ -53,6 +54,8 @@ pub(crate) struct Desk {
     pub visitor: Patience,
     /// Patience with what the upstream sends.
     pub upstream: Patience,
+    /// What the cache wants of the answer.
+    pub fetch: Option<Task>,
 }
 
 impl<D: Decide> Worker<D> {
@@ -88,6 +91,7 @@ impl<D: Decide> Worker<D> {
     pub(crate) fn clear(&self, mut desk: Box<Desk>) {
         // An alarm that is still set would wake the connection that set it.
         (desk.visitor, desk.upstream) = Default::default();
+        desk.fetch = None;
         desk.buffer.clear();
         desk.link_buffer.clear();
         for out in [&mut desk.out, &mut desk.up_out] {

@@ -29,6 +29,7 @@ fn line(path: &str) -> Line<'_> {
         tenant: Some("acme"),
         cell: None,
         epoch: Some(7),
+        cache: None,
         cut: true,
         one_in: NonZeroU32::new(10).unwrap(),
     }

@@ -306,6 +306,11 @@ impl ResponseHead {
         self.status
     }
 
+    /// Turns it into one that says that nothing changed.
+    pub(crate) fn become_not_modified(&mut self) {
+        (self.status, self.reason) = (304, 0..0);
+    }
+
     /// The words after the status.
     pub(crate) fn reason(&self) -> &[u8] {
         &self.lines.raw[self.reason.clone()]

@@ -6,6 +6,8 @@ use super::framing::{eq, tokens};
 use super::head::{RequestHead, ResponseHead};
 use crate::context::Context;
 use crate::decide::Put;
+use crate::kept::Conditions;
+use crate::page::REASON_HEADER;
 use crate::server::Faces;
 
 /// What stands in a request's head besides what the client sent.
@@ -30,6 +32,8 @@ pub(crate) struct Onward<'a> {
     pub expects: bool,
     /// Connection names fields that must not travel on.
     pub lists: bool,
+    /// The cache asks by conditions of its own.
+    pub conditions: Option<Conditions<'a>>,
 }
 
 /// Writes the head of a request.
@@ -39,7 +43,7 @@ pub(crate) fn request(out: &mut Vec<u8>, head: &RequestHead, onward: &Onward<'_>
     }
     for (name, value) in head.fields() {
         let travels = match kind(name) {
-            Kind::EndToEnd => !onward.lists || !listed(head.fields(), name),
+            Kind::EndToEnd => !(onward.lists && listed(head.fields(), name)) && !onward.conditions.as_ref().is_some_and(|own| own.hides(name)),
             Kind::Forwarding => onward.faces == Faces::Edges,
             Kind::Expect => onward.expects && eq(name, b"expect"),
             Kind::TraceState => onward.context.continued,
@@ -57,6 +61,9 @@ pub(crate) fn request(out: &mut Vec<u8>, head: &RequestHead, onward: &Onward<'_>
         field(out, b"X-Forwarded-Host", head.host_value());
         field(out, b"X-Request-Id", onward.id.as_bytes());
     }
+    if let Some(conditions) = &onward.conditions {
+        conditions.put(&mut |name, value| field(out, name, value));
+    }
     field(out, b"traceparent", onward.context.as_bytes());
     (onward.add)(&mut |name, value| field(out, name.as_bytes(), value.as_bytes()));
     if let Some(protocol) = head.find("upgrade").filter(|_| onward.upgrade) {
@@ -69,7 +76,7 @@ pub(crate) fn request(out: &mut Vec<u8>, head: &RequestHead, onward: &Onward<'_>
     out.extend_from_slice(b"\r\n");
 }
 
-/// Writes the head of an answer. `add` stands instead of a field of that name.
+/// Writes the head of an answer. `adds` stand instead of fields of those names.
 pub(crate) fn response(
     out: &mut Vec<u8>,
     head: &ResponseHead,
@@ -77,11 +84,11 @@ pub(crate) fn response(
     body: BodyOut,
     length: Option<u64>,
     close: bool,
-    add: Option<(&str, &str)>,
+    adds: &[Option<(&str, &str)>],
 ) {
     status_line(out, head);
-    response_fields(out, head, faces, add.map(|(name, _)| name));
-    if let Some((name, value)) = add {
+    response_fields(out, head, faces, adds);
+    for (name, value) in adds.iter().flatten() {
         field(out, name.as_bytes(), value.as_bytes());
     }
     if head.status() == 101 {
@@ -101,7 +108,7 @@ pub(crate) fn response(
 /// Writes the head of an interim answer.
 pub(crate) fn interim(out: &mut Vec<u8>, head: &ResponseHead, faces: Faces) {
     status_line(out, head);
-    response_fields(out, head, faces, None);
+    response_fields(out, head, faces, &[]);
     out.extend_from_slice(b"\r\n");
 }
 
@@ -113,18 +120,26 @@ fn status_line(out: &mut Vec<u8>, head: &ResponseHead) {
     out.extend_from_slice(b"\r\n");
 }
 
-fn response_fields(out: &mut Vec<u8>, head: &ResponseHead, faces: Faces, replaced: Option<&str>) {
+fn response_fields(out: &mut Vec<u8>, head: &ResponseHead, faces: Faces, replaced: &[Option<(&str, &str)>]) {
+    let is_replaced = |name: &[u8]| replaced.iter().flatten().any(|(other, _)| name.eq_ignore_ascii_case(other.as_bytes()));
+    travelling(head, &mut |name, value| {
+        if !is_replaced(name) {
+            field(out, name, value);
+        }
+    });
+    // Gates say why they answer themselves; instances have no say in that.
+    if let Some(reason) = head.find(REASON_HEADER).filter(|_| faces == Faces::Visitors) {
+        field(out, REASON_HEADER.as_bytes(), reason);
+    }
+}
+
+/// Shows the fields of an answer that travel on.
+pub(crate) fn travelling(head: &ResponseHead, see: &mut dyn FnMut(&[u8], &[u8])) {
     let lists = head.find("connection").is_some();
     for (name, value) in head.fields() {
-        let travels = match kind(name) {
-            Kind::EndToEnd | Kind::Forwarding | Kind::TraceParent | Kind::TraceState | Kind::Expect | Kind::Host => true,
-            Kind::Hop => false,
-            // Gates say why they answer themselves; instances have no say in that.
-            Kind::Atoll => faces == Faces::Visitors && eq(name, b"atoll-reason"),
-        };
-        let replaced = replaced.is_some_and(|other| name.eq_ignore_ascii_case(other.as_bytes()));
-        if travels && !replaced && !(lists && listed(head.fields(), name)) {
-            field(out, name, value);
+        let travels = !matches!(kind(name), Kind::Hop | Kind::Atoll);
+        if travels && !(lists && listed(head.fields(), name)) {
+            see(name, value);
         }
     }
 }

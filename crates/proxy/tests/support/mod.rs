@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use proxy::{
-    AccessLog, Action, Decide, Faces, Forward, Group, Judgement, Labels, Options, Page, Put, Reason, Request, ResponseHead, Server, Upstream,
+    AccessLog, Action, Decide, Faces, Forward, Group, Judgement, Labels, Options, Page, Put, Reason, Request, ResponseHead, Server, Shelved, Upstream,
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -45,6 +45,10 @@ impl Decide for Everything {
             }
             None => Judgement::Pass,
         }
+    }
+
+    fn shelf<'t>(&self, _: &'t u32) -> Option<Shelved<'t>> {
+        Some(Shelved { tenant: "alpha", mode: cache::Mode::On })
     }
 
     fn labels<'t>(&self, _: &'t u32) -> Labels<'t> {
