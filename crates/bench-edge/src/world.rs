@@ -81,6 +81,7 @@ pub fn edge_state(folder: &Path, domains: usize, gate: SocketAddr) -> Result<()>
             state: RouteState::Open,
             redirect: None,
             class: None,
+            edge: model::v1alpha1::EdgeSpec::default(),
         })
     };
     let records = (0..domains).map(record).collect::<Result<Vec<_>>>()?;

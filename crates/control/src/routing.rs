@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
 
 use engine::{InstanceState, Observed, roll};
-use model::v1alpha1::{Cell, OperationState, RedirectCode, Tenant, TenantState, Verb};
+use model::v1alpha1::{Cell, EdgeSpec, OperationState, RedirectCode, Tenant, TenantState, Verb};
 use model::{CellName, DomainName, Generation, TenantName, Typed};
 use routes::{CellEndpoint, Change, GateEndpoint, GateKey, GateTenantState, HostPattern, Record, Redirect, RedirectStatus, Refused, RouteState};
 use tokio::time::Instant;
@@ -134,12 +134,13 @@ fn table(world: &World, known: &Known, name: &CellName, key: GateKey) -> Option<
     let observed = world.desk(name).observed();
     let endpoint = endpoint(known, name, cell, key, observed.as_deref());
     let acks = world.acks.of(name);
+    let edge = known.snapshot.blueprint_of(cell).map(|blueprint| blueprint.edge).unwrap_or_default();
     let mut records = Vec::new();
     for tenant in known.by_cell.get(name)? {
         if let Some(document) = known.snapshot.tenants.get(tenant)
             && let Some(state) = state(known, tenant, document, &acks)
         {
-            records.extend(tenant_records(known, tenant, document, name, state));
+            records.extend(tenant_records(known, tenant, document, name, state, edge));
         }
     }
     Some((endpoint, records))
@@ -162,7 +163,7 @@ fn endpoint(known: &Known, name: &CellName, cell: &Typed<Cell>, key: GateKey, ob
 }
 
 /// A record for each host of a tenant: of the domains that it both wants and owns those that are named, those that lead to one of them, and wildcards.
-fn tenant_records(known: &Known, tenant: &TenantName, document: &Typed<Tenant>, cell: &CellName, state: RouteState) -> Vec<Record> {
+fn tenant_records(known: &Known, tenant: &TenantName, document: &Typed<Tenant>, cell: &CellName, state: RouteState, edge: EdgeSpec) -> Vec<Record> {
     let owned = |domain: &DomainName| known.snapshot.domains.get(&domain.document_name()).is_some_and(|claim| claim.spec.tenant == *tenant);
     let status = match document.spec.hosts.redirect {
         RedirectCode::Moved => RedirectStatus::Moved,
@@ -176,6 +177,7 @@ fn tenant_records(known: &Known, tenant: &TenantName, document: &Typed<Tenant>, 
         state,
         redirect: to.map(|to| Redirect { to, status }),
         class: Some(document.spec.plan.clone()),
+        edge,
     };
     // An alias of a domain that is somebody else's would send visitors to a stranger.
     let exact = document.spec.wanted_domains().into_iter().filter(|(domain, to)| owned(domain) && to.as_ref().is_none_or(owned));

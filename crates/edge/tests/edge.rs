@@ -293,6 +293,7 @@ fn record(host: &str, cell: &str, epoch: u64, state: RouteState) -> Record {
         state,
         redirect: None,
         class: None,
+        edge: model::v1alpha1::EdgeSpec::default(),
     }
 }
 

@@ -9,8 +9,8 @@ mod platform;
 mod tenant;
 
 pub use blueprint::{
-    Blueprint, BlueprintSpec, BlueprintStatus, CacheEngine, CacheSpec, CapacitySpec, DatabaseEngine, DatabaseSpec, FilesAccess, FilesEngine,
-    FilesSpec, GatesSpec, Hook, Limits, Probe, ProbeKind, Replicas, Service, Setting, TenantHooks, WritablePath,
+    Blueprint, BlueprintSpec, BlueprintStatus, CacheEngine, CacheSpec, CapacitySpec, DatabaseEngine, DatabaseSpec, EdgeCache, EdgeCompress, EdgeSpec,
+    FilesAccess, FilesEngine, FilesSpec, GatesSpec, Hook, Limits, Probe, ProbeKind, Replicas, Service, Setting, TenantHooks, WritablePath,
 };
 pub use cell::{Allocation, Cell, CellSpec, CellStatus, DatabaseSummary, GateSummary, NodeSummary, Scheduling, ServiceSummary};
 pub use claim::{Domain, DomainClaim, SealedSecret, Secret};

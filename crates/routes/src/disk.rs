@@ -4,6 +4,7 @@
 //! it. A route that several hosts share is written once and referred to by number; it is written signed, because a million signatures would take longer than
 //! everything else at a start (the file holds the cells' keys anyway: its mode is 0600). Log: frames of length (four octets), sixteen octets of BLAKE3, and a
 //! [`Delta`] as JSON. A log that was cut off in the middle of a frame is good up to there. A later format gets its own number, and a migration here.
+//! Flags of a route that an earlier release does not know are not a later format: it takes such a base for damaged, and asks control for the table.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;

@@ -3,6 +3,7 @@
 //! Each entry hashes to 128 bits of BLAKE3 over a written-out canonical form; the table's hash is their sum. A sum does not depend on order and changes by a
 //! subtraction and an addition. It finds drift and lost changes; it is not a signature (the wire is authenticated).
 
+use model::v1alpha1::{EdgeCache, EdgeCompress};
 use serde::{Deserialize, Serialize};
 
 use crate::{CellEndpoint, RecordRef, RedirectStatus};
@@ -96,7 +97,20 @@ pub(crate) fn record(record: RecordRef<'_>) -> u128 {
         }),
         None => form.number(2),
     };
-    form.field(record.class.unwrap_or("").as_bytes()).finish()
+    form = form.field(record.class.unwrap_or("").as_bytes());
+    // Added later: what says nothing of it hashes as ever. A record that does is another one to an edge that does not know of it, which then takes none of it.
+    if !record.edge.is_default() {
+        form = form.field(b"edge").number(match record.edge.compress {
+            EdgeCompress::On => 0,
+            EdgeCompress::Off => 1,
+        });
+        form = form.number(match record.edge.cache {
+            EdgeCache::Off => 0,
+            EdgeCache::Static => 1,
+            EdgeCache::On => 2,
+        });
+    }
+    form.finish()
 }
 
 /// Hash of one cell's endpoint. The key itself takes part only through BLAKE3.

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use model::v1alpha1::EdgeSpec;
 use model::{CellName, DomainName, Epoch, GateName, TenantName};
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +29,9 @@ pub struct Record {
     /// Class of limits; the default class where left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub class: Option<String>,
+    /// What edges do with answers; the blueprint's defaults where left out. An edge of an earlier release takes no record that says anything else.
+    #[serde(default, skip_serializing_if = "EdgeSpec::is_default")]
+    pub edge: EdgeSpec,
 }
 
 /// Whether and how a tenant is served.

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use model::Epoch;
+use model::v1alpha1::{EdgeCache, EdgeCompress, EdgeSpec};
 
 use crate::{CellEndpoint, RecordRef, RouteState, TenantHeader};
 
@@ -16,6 +17,14 @@ const EPOCH: &str = ";e=";
 const MAC: usize = 3 + 43;
 /// Bit of the flags: the header carries a MAC.
 const SIGNED: u8 = 0x40;
+/// What edges keep of answers, in two bits.
+const CACHE: u8 = 0x30;
+const CACHE_STATIC: u8 = 0x10;
+const CACHE_ON: u8 = 0x20;
+/// Edges do not compress.
+const PLAIN: u8 = 0x08;
+/// The state.
+const STATE: u8 = 0x07;
 
 /// What a host leads to, ready for use: nothing is computed or allocated per request. A clone counts one reference.
 ///
@@ -37,7 +46,7 @@ impl Route {
         // Names are labels of at most 63 octets and key ids have at most 32, so seven bits (and twice seven) hold every length.
         #[expect(clippy::cast_possible_truncation, reason = "see above")]
         let character = |number: usize| char::from(number as u8 & 0x7f);
-        let flags = state_number(record.state) | if endpoint.is_some() { SIGNED } else { 0 };
+        let flags = state_number(record.state) | edge_bits(record.edge) | if endpoint.is_some() { SIGNED } else { 0 };
         let mut text = String::with_capacity(PREFIX + header.len() + record.class.map_or(0, str::len));
         for number in [header.len() >> 7, header.len(), record.tenant.len(), record.cell.len(), usize::from(flags)] {
             text.push(character(number));
@@ -64,7 +73,8 @@ impl Route {
         epoch.parse::<u64>().ok()?;
         let signed = flags & SIGNED != 0;
         let is_signed = rest.starts_with(";k=") && rest.len() > MAC && rest.get(rest.len() - MAC..)?.starts_with(";m=");
-        state_of(flags & !SIGNED)?;
+        state_of(flags & STATE)?;
+        edge_of(flags)?;
         (signed == is_signed && (signed || rest.is_empty())).then(|| Self(text.into()))
     }
 
@@ -106,7 +116,24 @@ impl Route {
     /// Whether and how it is served.
     #[must_use]
     pub fn state(&self) -> RouteState {
-        state_of(self.0.as_bytes()[4] & !SIGNED).unwrap_or_default()
+        state_of(self.0.as_bytes()[4] & STATE).unwrap_or_default()
+    }
+
+    /// Whether edges compress its answers.
+    #[must_use]
+    pub fn compress(&self) -> EdgeCompress {
+        self.edge().compress
+    }
+
+    /// Which of its answers edges keep.
+    #[must_use]
+    pub fn cache(&self) -> EdgeCache {
+        self.edge().cache
+    }
+
+    /// What edges do with its answers.
+    pub(crate) fn edge(&self) -> EdgeSpec {
+        edge_of(self.0.as_bytes()[4]).unwrap_or_default()
     }
 
     /// Class of limits.
@@ -134,6 +161,7 @@ impl Route {
             && self.epoch() == record.epoch
             && self.state() == record.state
             && self.class() == record.class
+            && self.edge() == record.edge
     }
 
     /// Where its text stands: equal for those that share it.
@@ -147,6 +175,25 @@ impl std::fmt::Debug for Route {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Route({} in {} at {}, {:?}, class {:?})", self.tenant(), self.cell(), self.epoch(), self.state(), self.class())
     }
+}
+
+const fn edge_bits(edge: EdgeSpec) -> u8 {
+    let cache = match edge.cache {
+        EdgeCache::Off => 0,
+        EdgeCache::Static => CACHE_STATIC,
+        EdgeCache::On => CACHE_ON,
+    };
+    cache | if matches!(edge.compress, EdgeCompress::Off) { PLAIN } else { 0 }
+}
+
+const fn edge_of(flags: u8) -> Option<EdgeSpec> {
+    let cache = match flags & CACHE {
+        0 => EdgeCache::Off,
+        CACHE_STATIC => EdgeCache::Static,
+        CACHE_ON => EdgeCache::On,
+        _ => return None,
+    };
+    Some(EdgeSpec { compress: if flags & PLAIN == 0 { EdgeCompress::On } else { EdgeCompress::Off }, cache })
 }
 
 const fn state_number(state: RouteState) -> u8 {

@@ -2,6 +2,7 @@
 
 mod model_based;
 
+use model::v1alpha1::{EdgeCache, EdgeCompress, EdgeSpec};
 use model::{CellName, DomainName, Epoch, Generation, TenantName};
 use proptest::prelude::*;
 
@@ -31,6 +32,7 @@ fn record(host: &str, tenant: &str, cell: &str, epoch: u64) -> Record {
         state: RouteState::Open,
         redirect: None,
         class: None,
+        edge: EdgeSpec::default(),
     }
 }
 
@@ -63,6 +65,44 @@ fn edges_of_an_earlier_release_compute_the_same_hash() {
     let of_cell = sum(&fields);
     let (table, _) = Table::compile("i", Generation(1), [cell("a", 1)], [record("*.shop.example", "acme", "a", 7)]);
     assert_eq!(table.hash().to_string(), format!("{:032x}", of_record.wrapping_add(of_cell)));
+}
+
+/// Every way to say what edges do.
+fn edge_specs() -> impl Iterator<Item = EdgeSpec> {
+    let caches = [EdgeCache::Off, EdgeCache::Static, EdgeCache::On];
+    [EdgeCompress::On, EdgeCompress::Off].into_iter().flat_map(move |compress| caches.map(|cache| EdgeSpec { compress, cache }))
+}
+
+#[test]
+fn what_edges_do_goes_with_the_route_and_is_part_of_the_hash() {
+    let plain = record("shop.example", "acme", "a", 1);
+    let mut hashes = std::collections::BTreeSet::new();
+    for edge in edge_specs() {
+        let wanted = Record { edge, ..plain.clone() };
+        let line = serde_json::to_string(&wanted).unwrap();
+        assert_eq!(line.contains("edge"), !edge.is_default(), "{line}");
+        assert_eq!(serde_json::from_str::<Record>(&line).unwrap(), wanted);
+        let table = table(vec![wanted.clone()]);
+        let route = table.lookup("shop.example").unwrap().route.clone();
+        assert_eq!((route.compress(), route.cache(), route.state()), (edge.compress, edge.cache, RouteState::Open));
+        let file: Vec<u8> = disk::base(&table).unwrap().flatten().collect();
+        assert_eq!(disk::load(&file).unwrap().record(&wanted.host).unwrap().to_record(), Some(wanted));
+        hashes.insert(table.hash().to_string());
+    }
+    assert_eq!(hashes.len(), 6, "each is another table");
+}
+
+#[test]
+fn a_change_of_what_edges_do_changes_the_routes() {
+    let plain = record("shop.example", "acme", "a", 1);
+    let mut table = table(vec![plain.clone()]);
+    for edge in edge_specs().chain([EdgeSpec::default()]) {
+        let (changes, _) = table.diff([cell("a", 1), cell("b", 2)], [Record { edge, ..plain.clone() }]);
+        let hash = table.hash_after(&changes);
+        table.apply(Delta { from: table.generation(), to: Generation(table.generation().0 + 1), hash, changes }).unwrap();
+        let route = &table.lookup("shop.example").unwrap().route;
+        assert_eq!((route.compress(), route.cache()), (edge.compress, edge.cache));
+    }
 }
 
 #[test]

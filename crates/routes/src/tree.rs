@@ -178,6 +178,7 @@ impl<'a> Item<'a> {
             state: self.route.state(),
             redirect: self.redirect(),
             class: self.route.class(),
+            edge: self.route.edge(),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! A record as it is looked at: borrowed from a [`Record`] or from a table, which keeps no `Record`.
 
 use model::Epoch;
+use model::v1alpha1::EdgeSpec;
 use serde::{Serialize, Serializer};
 
 use crate::{HostPattern, Record, RedirectStatus, RouteState};
@@ -43,6 +44,9 @@ pub struct RecordRef<'a> {
     /// Class of limits. The empty class is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub class: Option<&'a str>,
+    /// What edges do with answers.
+    #[serde(skip_serializing_if = "EdgeSpec::is_default")]
+    pub edge: EdgeSpec,
 }
 
 impl std::fmt::Display for HostRef<'_> {
@@ -77,6 +81,7 @@ impl Record {
             state: self.state,
             redirect: self.redirect.as_ref().map(|redirect| RedirectRef { to: redirect.to.as_str(), status: redirect.status }),
             class: self.class.as_deref().filter(|class| !class.is_empty()),
+            edge: self.edge,
         }
     }
 }
@@ -98,6 +103,7 @@ impl RecordRef<'_> {
             state: self.state,
             redirect,
             class: self.class.map(str::to_owned),
+            edge: self.edge,
         })
     }
 }

@@ -17,7 +17,16 @@ use crate::{RouteFeed, router};
 
 fn record(host: &str, epoch: u64) -> Record {
     let host = HostPattern::new(host).unwrap();
-    Record { host, tenant: name("t"), cell: name("a"), epoch: Epoch(epoch), state: RouteState::Open, redirect: None, class: None }
+    Record {
+        host,
+        tenant: name("t"),
+        cell: name("a"),
+        epoch: Epoch(epoch),
+        state: RouteState::Open,
+        redirect: None,
+        class: None,
+        edge: model::v1alpha1::EdgeSpec::default(),
+    }
 }
 
 /// What a reader is told, line by line.

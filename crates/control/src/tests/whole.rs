@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use model::v1alpha1::{Blueprint, Cell, Domain, Operation, OperationState, Scheduling, Tenant, TenantState, Verb};
+use model::v1alpha1::{Blueprint, Cell, Domain, EdgeCache, EdgeCompress, EdgeSpec, Operation, OperationState, Scheduling, Tenant, TenantState, Verb};
 use model::{CellName, GateName};
 use store::TypedStore;
 use tokio::time::Instant;
@@ -52,6 +52,28 @@ async fn a_cell_opens_and_a_tenant_is_served() {
     assert_eq!(site.engine.runs().len(), 1);
     let create = site.store.read_all::<Operation>().await.unwrap().0.into_iter().find(|o| o.spec.verb == Verb::TenantCreate).unwrap();
     assert!(create.status.reveal.is_some());
+    stop.cancel();
+    join.await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_blueprint_says_what_edges_do_and_its_next_version_something_else() {
+    let site = served().await;
+    let (control, stop, join) = site.control();
+    site.until::<Tenant>("alpha", 60, tenant_ready).await;
+    let edge = |control: &crate::Control| control.feed().snapshot().unwrap().records[0].edge;
+    assert_eq!(edge(&control), EdgeSpec::default());
+    let mut second = blueprint("shop.2", 2);
+    second.spec.edge = EdgeSpec { compress: EdgeCompress::Off, cache: EdgeCache::Static };
+    site.put(&second).await;
+    let mut wanted = site.read::<Cell>("a").await.unwrap();
+    wanted.spec.blueprint = name("shop.2");
+    site.put(&wanted).await;
+    let deadline = Instant::now() + Duration::from_secs(120);
+    while edge(&control) != second.spec.edge {
+        assert!(Instant::now() < deadline, "{:?}", edge(&control));
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
     stop.cancel();
     join.await.unwrap().unwrap();
 }

@@ -86,6 +86,7 @@ impl World {
             state: RouteState::Open,
             redirect: None,
             class: None,
+            edge: model::v1alpha1::EdgeSpec::default(),
         };
         let (mut feed, _) = Feed::new("one", Generation(1), [endpoint], [record], 10);
         let lines: String = feed.catch_up(None, "").lines().unwrap().concat();

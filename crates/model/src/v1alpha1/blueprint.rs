@@ -22,6 +22,9 @@ pub struct BlueprintSpec {
     /// The cell's own doors.
     #[serde(default)]
     pub gates: GatesSpec,
+    /// What edges do with the answers of its sites.
+    #[serde(default, skip_serializing_if = "EdgeSpec::is_default")]
+    pub edge: EdgeSpec,
     /// The cell's database cluster, made and kept by an agent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub database: Option<DatabaseSpec>,
@@ -59,6 +62,42 @@ pub struct GatesSpec {
     pub replicas: u32,
     /// Limits of each.
     pub limits: Limits,
+}
+
+/// What edges do with the answers of sites. Each route carries it to them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct EdgeSpec {
+    /// Whether texts are compressed for visitors who take that; `on` where left out.
+    #[serde(skip_serializing_if = "is_default")]
+    pub compress: EdgeCompress,
+    /// Which answers edges keep and give again; `off` where left out.
+    #[serde(skip_serializing_if = "is_default")]
+    pub cache: EdgeCache,
+}
+
+/// Whether edges compress texts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum EdgeCompress {
+    /// Answers pass as the site wrote them.
+    Off,
+    /// Texts that the site did not compress itself are, as the visitor's `Accept-Encoding` says.
+    #[default]
+    On,
+}
+
+/// Which answers edges keep.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum EdgeCache {
+    /// None.
+    #[default]
+    Off,
+    /// Files that are the same for everybody, where the site says for how long.
+    Static,
+    /// Whatever the site says may be kept for everybody.
+    On,
 }
 
 /// Database engines.
@@ -312,6 +351,18 @@ impl Resource for Blueprint {
     const KIND: Kind = Kind::Blueprint;
     type Spec = BlueprintSpec;
     type Status = BlueprintStatus;
+}
+
+impl EdgeSpec {
+    /// Whether it says nothing, which is not written down.
+    #[must_use]
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 impl Default for GatesSpec {

@@ -46,7 +46,7 @@ impl Cell {
     /// The route of a host whose tenant this cell owns.
     pub fn record(&self, host: &str, tenant: &TenantName, epoch: Epoch, state: RouteState) -> Result<Record> {
         let (host, cell) = (HostPattern::Exact(host.parse()?), self.name.clone());
-        Ok(Record { host, tenant: tenant.clone(), cell, epoch, state, redirect: None, class: None })
+        Ok(Record { host, tenant: tenant.clone(), cell, epoch, state, redirect: None, class: None, edge: model::v1alpha1::EdgeSpec::default() })
     }
 }
 

@@ -282,5 +282,6 @@ fn record(number: usize, each: usize, epoch: Epoch) -> Result<Record> {
         state: RouteState::Open,
         redirect: alias.then_some(Redirect { to, status: RedirectStatus::Permanent }),
         class: Some("standard".to_owned()),
+        edge: model::v1alpha1::EdgeSpec::default(),
     })
 }

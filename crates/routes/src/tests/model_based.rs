@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use model::v1alpha1::{EdgeCache, EdgeCompress, EdgeSpec};
 use model::{Epoch, Generation};
 
 use super::{cell, record};
@@ -42,7 +43,11 @@ impl Random {
         let class = [None, Some("gold"), Some("größer")][self.below(3) as usize].map(str::to_owned);
         let base =
             record(&format!("{star}h{host}.example"), &format!("t{}", host / 5), ["a", "b", "gone"][self.below(3) as usize], 1 + self.below(9));
-        Record { state, redirect, class, ..base }
+        let edge = EdgeSpec {
+            compress: [EdgeCompress::On, EdgeCompress::Off][self.below(2) as usize],
+            cache: [EdgeCache::Off, EdgeCache::Static, EdgeCache::On][self.below(3) as usize],
+        };
+        Record { state, redirect, class, edge, ..base }
     }
 }
 
