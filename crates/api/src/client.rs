@@ -15,8 +15,8 @@ use serde::de::DeserializeOwned;
 
 use crate::connect::{Connect, Unix};
 use crate::v1::{
-    About, Accepted, ApplyAnswer, CellOpen, DocumentList, Explanation, LogLine, LogsQuery, PlanAnswer, PlanRequest, REQUESTED_BY, Revealed,
-    StatusAnswer, TenantAdd, WatchLine,
+    About, Accepted, ApplyAnswer, CellOpen, DocumentList, Explanation, LogLine, LogsQuery, PlanAnswer, PlanRequest, PurgeRequest, Purged,
+    REQUESTED_BY, Revealed, StatusAnswer, TenantAdd, WatchLine,
 };
 
 /// Most bytes of an answer that is read at once; a page of a list stays far below.
@@ -168,6 +168,11 @@ impl Client {
     /// Stops serving a tenant; its data is deleted after the platform's grace period.
     pub async fn tenant_remove(&self, tenant: &TenantName) -> Result<Accepted, ClientError> {
         self.post::<(), _>(&format!("/v1/tenants/{tenant}/remove"), None).await
+    }
+
+    /// Makes edges forget answers of a tenant's that they keep.
+    pub async fn tenant_purge(&self, tenant: &TenantName, request: &PurgeRequest) -> Result<Purged, ClientError> {
+        self.post(&format!("/v1/tenants/{tenant}/purge"), Some(request)).await
     }
 
     /// Opens a cell.

@@ -12,6 +12,7 @@
 //! | `POST /v1/plans/{id}/apply` | - | [`ApplyAnswer`] |
 //! | `POST /v1/tenants` | [`TenantAdd`] | [`Accepted`] |
 //! | `POST /v1/tenants/{name}/{suspend,resume,remove}` | - | [`Accepted`] |
+//! | `POST /v1/tenants/{name}/purge` | [`PurgeRequest`] | [`Purged`] |
 //! | `POST /v1/cells` | [`CellOpen`] | [`Accepted`] |
 //! | `POST /v1/cells/{name}/{drain,close}` | - | [`Accepted`] |
 //! | `GET /v1/cells/{name}/logs?instance=&since=&tail=&follow=` | - | lines of [`LogLine`] |
@@ -233,6 +234,28 @@ pub struct Accepted {
     pub changed: bool,
     /// The store's revision afterwards: watch from here to miss nothing of what follows.
     pub revision: Revision,
+}
+
+/// What edges are to forget of a tenant's answers; all of it where nothing is named.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PurgeRequest {
+    /// What stands there: `https://HOST/PATH?QUERY`, or `/PATH?QUERY` on every domain of the tenant.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub urls: Vec<String>,
+    /// What carries one of these in `Cache-Tag` or `Surrogate-Key`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
+}
+
+/// The edges are told to forget. One that does not hear control forgets once it does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Purged {
+    /// How many orders were given.
+    pub orders: usize,
+    /// Number of the last one; it rises by one with each.
+    pub number: u64,
 }
 
 /// Secrets shown once.

@@ -8,6 +8,7 @@
 
 mod directives;
 mod entry;
+pub mod orders;
 mod room;
 mod rules;
 mod shelf;

@@ -17,6 +17,7 @@ mod names;
 mod operations;
 mod options;
 mod ports;
+pub mod purges;
 mod routing;
 mod secrets;
 mod tasks;

@@ -14,6 +14,7 @@ pub mod explain;
 mod logs;
 mod mirror;
 mod plans;
+mod purge;
 mod refusal;
 mod reveal;
 mod router;
@@ -25,6 +26,7 @@ mod wishes;
 
 use std::sync::Arc;
 
+use cache::orders::Orders;
 use engine::SharedEngine;
 use jiff::Timestamp;
 use model::v1alpha1::SealedSecret;
@@ -66,6 +68,7 @@ struct Inner {
     clock: Box<dyn Fn() -> Timestamp + Send + Sync>,
     mirror: Arc<mirror::Mirror>,
     plans: plans::Kept,
+    orders: Arc<Orders>,
     /// Ends what would go on for ever: watches and followed logs.
     stop: CancellationToken,
 }
@@ -85,6 +88,7 @@ impl Doors {
             clock: Box::new(Timestamp::now),
             mirror: Arc::default(),
             plans: plans::Kept::default(),
+            orders: Arc::new(Orders::new(String::new())),
             stop: CancellationToken::new(),
         }))
     }
@@ -114,6 +118,15 @@ impl Doors {
     pub fn copies(mut self, copies: Arc<dyn Copies>) -> Self {
         if let Some(inner) = Arc::get_mut(&mut self.0) {
             inner.copies = Some(copies);
+        }
+        self
+    }
+
+    /// The same, giving orders to edges here; without it they reach nobody. Call it before the doors are shared.
+    #[must_use]
+    pub fn orders(mut self, orders: Arc<Orders>) -> Self {
+        if let Some(inner) = Arc::get_mut(&mut self.0) {
+            inner.orders = orders;
         }
         self
     }

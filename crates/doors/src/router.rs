@@ -9,7 +9,7 @@ use model::{DocumentName, Kind};
 
 use crate::refusal::Refusal;
 use crate::wire::{Json, KindAndName};
-use crate::{Doors, asked, backup, codes, documents, explain, logs, plans, reveal, status, wishes};
+use crate::{Doors, asked, backup, codes, documents, explain, logs, plans, purge, reveal, status, wishes};
 
 /// Most bytes of a plan's documents, and of any other body.
 const PLAN_BYTES: usize = 256 << 20;
@@ -30,6 +30,7 @@ pub(crate) fn router(doors: Doors) -> Router {
         .route("/v1/tenants/{name}/suspend", post(wishes::tenant_suspend))
         .route("/v1/tenants/{name}/resume", post(wishes::tenant_resume))
         .route("/v1/tenants/{name}/remove", post(wishes::tenant_remove))
+        .route("/v1/tenants/{name}/purge", post(purge::purge))
         .route("/v1/cells", post(wishes::cell_open))
         .route("/v1/cells/{name}/drain", post(wishes::cell_drain))
         .route("/v1/cells/{name}/close", post(wishes::cell_close))

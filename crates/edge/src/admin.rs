@@ -7,6 +7,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use cache::Cache;
 use proxy::{Health, Metrics, Text};
 use routes::Route;
 use serde::{Deserialize, Serialize};
@@ -28,6 +29,7 @@ pub(crate) struct Admin {
     pub deliver: Arc<Deliver>,
     pub feed: Arc<Feed>,
     pub shaking: Option<Arc<Shaking>>,
+    pub kept: Option<Arc<Cache>>,
     pub metrics: Arc<Metrics>,
     pub stopping: CancellationToken,
 }
@@ -72,6 +74,10 @@ async fn metrics(State(admin): State<Arc<Admin>>) -> String {
         gauge("routes_refused", "Hosts known but not served.", refused as f64);
         gauge("gates_up", "Gates that are not down.", up as f64);
         gauge("requests_held", "Requests that wait for their tenant.", admin.deliver.held() as f64);
+    }
+    if let Some(kept) = &admin.kept {
+        #[expect(clippy::cast_precision_loss, reason = "gauges are floats in Prometheus")]
+        gauge("cache_bytes", "Octets of answers that are kept.", kept.octets() as f64);
     }
     gauge("feed_silence_seconds", "Time since control was last heard.", silence);
     if let Some(shaking) = &admin.shaking {

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
-use proxy::{Action, Decide, Ended, Forward, Group, Judgement, Labels, Page, Put, Reason, Request, ResponseHead};
+use cache::Mode;
+use model::v1alpha1::EdgeCache;
+use proxy::{Action, Decide, Ended, Forward, Group, Judgement, Labels, Page, Put, Reason, Request, ResponseHead, Shelved};
 use routes::{REFUSAL_HEADER, Refusal, Route, RouteState, TENANT_HEADER};
 use tokio::time::Instant;
 
@@ -170,6 +172,16 @@ impl Decide for Deliver {
 
     fn adds<'t>(&self, ticket: &'t Ticket) -> Option<(&'static str, &'t str)> {
         ticket.stay.as_deref().map(|stay| (HSTS, stay))
+    }
+
+    fn shelf<'t>(&self, ticket: &'t Ticket) -> Option<Shelved<'t>> {
+        let route = ticket.route.as_ref()?;
+        let mode = match route.cache() {
+            EdgeCache::Off => return None,
+            EdgeCache::Static => Mode::Static,
+            EdgeCache::On => Mode::On,
+        };
+        Some(Shelved { tenant: route.tenant(), mode })
     }
 
     fn ended(&self, ticket: &Ticket, ended: &Ended) {

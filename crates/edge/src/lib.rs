@@ -20,6 +20,7 @@ mod handover;
 mod https;
 mod limits;
 mod probes;
+mod purges;
 mod report;
 mod run;
 mod table;

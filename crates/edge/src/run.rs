@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use cache::Cache;
 use identity::{HttpsClient, IdentityError};
 use proxy::{AccessLog, Behind, Faces, Server};
 use tokio::net::UnixListener;
@@ -25,7 +26,7 @@ use crate::handover::{self, Sockets};
 use crate::https::Https;
 use crate::table::Routes;
 use crate::watchdog::{self, Watchdog};
-use crate::{audit, disk, feed, limits, probes, report};
+use crate::{audit, disk, feed, limits, probes, purges, report};
 
 /// How long an address that somebody else still holds is tried.
 const BIND_WITHIN: Duration = Duration::from_secs(10);
@@ -55,6 +56,8 @@ pub struct Options {
     pub workers: usize,
     /// The access log gets one request in so many, and all that failed.
     pub log_one_in: NonZeroU32,
+    /// Octets of memory for answers that are kept; 0 means that none are.
+    pub cache: u64,
 }
 
 /// A door under TLS.
@@ -112,6 +115,8 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Error>
     let log = AccessLog::stdout().map_err(Error::Public)?;
     serving.log_one_in = options.log_one_in;
     serving.behind.clone_from(&options.behind);
+    serving.cache = (options.cache > 0).then(|| Cache::new(cache::Options::new(options.cache)));
+    let kept = serving.cache.clone();
     // A gate gives up first, and says why.
     serving.times.answer += Duration::from_secs(10);
     let server = Server::new(deliver.clone(), serving, log);
@@ -126,6 +131,9 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Error>
     let source = Source { client: client.clone(), control: options.feed, name: options.name.clone() };
     tasks.spawn(feed::follow(routes.clone(), source.clone(), told.clone(), background.clone()));
     tasks.spawn(audit::audit(routes.clone(), told.clone(), background.clone()));
+    if let Some(kept) = kept.clone() {
+        tasks.spawn(purges::follow(kept, source.clone(), background.clone()));
+    }
     if let Some(shaking) = &shaking {
         let book = shaking.book().clone();
         tasks.spawn(certificates::follow(book, source, background.clone()));
@@ -133,7 +141,8 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Error>
     tasks.spawn(limits::follow(fair, client.clone(), options.feed, options.state.clone(), options.name.clone(), background.clone()));
     tasks.spawn(report::report(routes.clone(), told.clone(), client, options.feed, options.name.clone(), background.clone()));
     tasks.spawn(probes::probe(routes.clone(), background.clone()));
-    let admin = Arc::new(Admin { routes, deliver, feed: told, shaking: shaking.clone(), metrics: server.metrics().clone(), stopping: stop.clone() });
+    let admin =
+        Arc::new(Admin { routes, deliver, feed: told, shaking: shaking.clone(), kept, metrics: server.metrics().clone(), stopping: stop.clone() });
     let edge = Edge { options, server, shaking, admin, tasks: tasks.clone() };
     let result = edge.serve(&stop).await;
     background.cancel();

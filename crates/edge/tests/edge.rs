@@ -145,6 +145,7 @@ impl World {
             behind: None,
             workers: 2,
             log_one_in: std::num::NonZeroU32::MIN,
+            cache: 64 << 20,
         };
         let stop = CancellationToken::new();
         (stop.clone(), tokio::spawn(edge::run(options, stop)))

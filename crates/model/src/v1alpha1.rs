@@ -17,7 +17,7 @@ pub use claim::{Domain, DomainClaim, SealedSecret, Secret};
 pub use machine::{Machine, MachineSpec, MachineStatus};
 pub use operation::{Operation, OperationSpec, OperationState, OperationStatus, Progress, StepRecord, StepState, Subject, Verb};
 pub use platform::{
-    ApiSpec, AuthoritySpec, BehindSpec, ClientLimits, DomainProof, HttpsSpec, ImagesSpec, LimitsSpec, MailSpec, NetworkSpec, Platform, PlatformSpec,
-    PlatformStatus, PublicSpec, TenantLimits, TlsSpec,
+    ApiSpec, AuthoritySpec, BehindSpec, ClientLimits, DomainProof, EdgeCacheSpec, HttpsSpec, ImagesSpec, LimitsSpec, MailSpec, NetworkSpec, Platform,
+    PlatformSpec, PlatformStatus, PublicSpec, TenantLimits, TlsSpec,
 };
 pub use tenant::{FailedCreation, HostRules, RedirectCode, Tenant, TenantSpec, TenantState, TenantStatus, WwwRule};

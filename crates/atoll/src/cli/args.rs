@@ -129,6 +129,9 @@ pub enum Command {
     /// Isolated environments.
     #[command(subcommand)]
     Cell(Cell),
+    /// What edges keep of answers.
+    #[command(subcommand)]
+    Cache(Cache),
     /// Pieces of work.
     #[command(subcommand)]
     Operation(Operation),
@@ -295,6 +298,26 @@ impl std::str::FromStr for Since {
             text.parse().map(Self::At).map_err(|_| format!("{text:?} is neither a time such as 10m nor a moment such as 2026-11-25T10:00:00Z"))
         })
     }
+}
+
+/// `atoll cache`.
+#[derive(Debug, Subcommand)]
+pub enum Cache {
+    /// Make edges forget what they keep of a tenant's answers: all of it, or what is named.
+    Purge(CachePurge),
+}
+
+/// `atoll cache purge`.
+#[derive(Debug, Args)]
+pub struct CachePurge {
+    /// The tenant.
+    pub tenant: TenantName,
+    /// What stands there: https://HOST/PATH, or /PATH on every domain of the tenant. May be given more than once.
+    #[arg(long = "url", value_name = "URL")]
+    pub urls: Vec<String>,
+    /// What carries this in Cache-Tag or Surrogate-Key. May be given more than once.
+    #[arg(long = "tag", value_name = "TAG")]
+    pub tags: Vec<String>,
 }
 
 /// `atoll tenant`.

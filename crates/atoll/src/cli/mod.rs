@@ -8,6 +8,7 @@
 mod age;
 mod args;
 mod backup;
+mod cache;
 mod cells;
 mod completions;
 mod confirm;
@@ -75,6 +76,7 @@ async fn dispatch(session: &Session, command: Command) -> Result<(), Failure> {
         Command::Backup(args) => backup::backup(session, args).await,
         Command::Restore(args) => backup::restore(session, args).await,
         Command::Tenant(command) => tenants::run(session, command).await,
+        Command::Cache(command) => cache::run(session, command).await,
         Command::Cell(command) => cells::run(session, command).await,
         Command::Operation(command) => operations::run(session, command).await,
         Command::Role(Role::Edge(EdgeRole { ask: Some(EdgeCommand::Top(args)), .. })) => edge::top(session, args).await,

@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use bollard::models::ContainerSummaryStateEnum;
 use model::PlatformName;
-use model::v1alpha1::PlatformSpec;
+use model::v1alpha1::{EdgeCacheSpec, PlatformSpec};
 
 use super::containers::{Containers, Part, VERSION_LABEL, label, name};
 use super::identities::{self, EDGE_USER};
@@ -177,6 +177,10 @@ fn edge_part(layout: &Layout, wanted: &Wanted, name: String) -> Part {
     let one_in = wanted.spec.access_log.one_in.to_string();
     if wanted.spec.access_log.samples() {
         arguments.extend(["--log-one-in", &one_in]);
+    }
+    let cache = wanted.spec.edge_cache.memory.0.to_string();
+    if wanted.spec.edge_cache != EdgeCacheSpec::default() {
+        arguments.extend(["--cache", &cache]);
     }
     let behind = public.behind.clone().unwrap_or_default();
     let networks = behind.proxies.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");

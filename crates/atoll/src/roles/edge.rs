@@ -11,7 +11,7 @@ use crate::platform::Layout;
 /// Runs until it is told to stop. Once the next edge has taken its sockets it serves the visitors it has and idles.
 pub async fn run(state: &Path, serve: EdgeServe, stop: CancellationToken) -> Result<()> {
     let layout = Layout::open(state)?;
-    let EdgeServe { listen, secure, behind, proxy_protocol, name, log_one_in } = serve;
+    let EdgeServe { listen, secure, behind, proxy_protocol, name, log_one_in, cache } = serve;
     let networks: Vec<_> = behind.iter().map(model::Network::net).collect();
     let options = edge::Options {
         name,
@@ -24,6 +24,7 @@ pub async fn run(state: &Path, serve: EdgeServe, stop: CancellationToken) -> Res
         behind: (!networks.is_empty()).then_some(edge::Behind { networks, preamble: proxy_protocol }),
         workers: 0,
         log_one_in,
+        cache,
     };
     Ok(edge::run(options, stop).await?)
 }

@@ -105,6 +105,9 @@ pub struct EdgeServe {
     /// The access log gets one request in so many, and all that failed.
     #[arg(long, hide = true, default_value = "1")]
     pub log_one_in: NonZeroU32,
+    /// Octets of memory for answers that are kept.
+    #[arg(long, hide = true, default_value = "268435456")]
+    pub cache: u64,
 }
 
 /// Runs a role until it is told to stop.

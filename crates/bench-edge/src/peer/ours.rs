@@ -70,6 +70,7 @@ pub fn run(options: &Options) -> Result<()> {
                 feed: nobody,
                 workers: 1,
                 log_one_in: NonZeroU32::MIN,
+                cache: 0,
             };
             return Ok(edge::run(options, stop).await?);
         }

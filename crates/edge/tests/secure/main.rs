@@ -123,6 +123,7 @@ impl World {
             behind,
             workers: 1,
             log_one_in: std::num::NonZeroU32::MIN,
+            cache: 64 << 20,
         };
         let stop = self.stop.child_token();
         tokio::spawn(edge::run(options, stop.clone()));

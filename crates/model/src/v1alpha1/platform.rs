@@ -6,7 +6,7 @@ use std::num::NonZeroU32;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Conditions, Kind, Network, Resource, Span};
+use crate::{Conditions, Kind, Memory, Network, Resource, Span};
 
 /// Kind `Platform`.
 #[derive(Debug, Clone, PartialEq)]
@@ -40,6 +40,9 @@ pub struct PlatformSpec {
     /// What edges and gates write down of requests.
     #[serde(default, skip_serializing_if = "AccessLogSpec::is_default")]
     pub access_log: AccessLogSpec,
+    /// What edges keep of answers, for blueprints whose `spec.edge.cache` is not off.
+    #[serde(default, skip_serializing_if = "EdgeCacheSpec::is_default")]
+    pub edge_cache: EdgeCacheSpec,
     /// Relay for the tenants' mail; mail is off without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mail: Option<MailSpec>,
@@ -61,6 +64,15 @@ pub struct AccessLogSpec {
     /// One request in so many is written down, the same at edge and gate; what failed is written always. 1: every request.
     #[serde(default = "default_one_in")]
     pub one_in: NonZeroU32,
+}
+
+/// What edges keep of answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct EdgeCacheSpec {
+    /// Memory of each edge for it. When it is full, tenants that have more than an equal share lose theirs first. 0: nothing is kept.
+    #[serde(default = "default_cache_memory")]
+    pub memory: Memory,
 }
 
 /// The public side.
@@ -298,6 +310,18 @@ impl Default for AccessLogSpec {
     }
 }
 
+impl EdgeCacheSpec {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl Default for EdgeCacheSpec {
+    fn default() -> Self {
+        Self { memory: default_cache_memory() }
+    }
+}
+
 impl Default for TenantLimits {
     fn default() -> Self {
         // An eighth of what an edge serves at once: enough for any site, and nobody fills an edge alone.
@@ -328,6 +352,7 @@ impl Default for PlatformSpec {
             api: None,
             limits: LimitsSpec::default(),
             access_log: AccessLogSpec::default(),
+            edge_cache: EdgeCacheSpec::default(),
             mail: None,
         }
     }
@@ -338,6 +363,9 @@ fn default_regions() -> Vec<String> {
 }
 const fn default_grace() -> Span {
     Span(7 * 86_400_000)
+}
+const fn default_cache_memory() -> Memory {
+    Memory(256 << 20)
 }
 const fn default_one_in() -> NonZeroU32 {
     NonZeroU32::MIN

@@ -57,11 +57,12 @@ pub async fn run(state: &Path, docker: &Path, stop: CancellationToken) -> Result
     let control = Arc::new(Control::new(ports, options));
     let active = control.clone();
     let certificates = certificates::Certificates::open(&layout, store.clone(), move || active.active())?;
-    let feeds = control::router(control.feed()).merge(certificates.router());
+    let orders = Arc::new(cache::orders::Orders::new(format!("{:x}", Timestamp::now().as_nanosecond())));
+    let feeds = control::router(control.feed()).merge(certificates.router()).merge(control::purges::router(orders.clone()));
     let feed = tokio::spawn(serve_feed(layout.clone(), feeds, stop.clone()));
     let issuing = tokio::spawn(certificates.run(stop.clone()));
     let (active, looked) = (control.clone(), control.clone());
-    let people = Doors::new(store.clone(), engine, keys, layout.platform.clone()).copies(copies);
+    let people = Doors::new(store.clone(), engine, keys, layout.platform.clone()).copies(copies).orders(orders);
     let people = people.active(move || active.active()).looked(move || looked.looked());
     let doors = tokio::spawn(doors::serve(doors::Options { socket: layout.api_socket() }, people.clone(), stop.clone()));
     let remote = tokio::spawn(remote::keep(store, layout.clone(), people, stop.clone()));
