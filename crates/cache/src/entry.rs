@@ -238,7 +238,7 @@ fn head(status: u16, fields: &dyn Fields) -> Box<[u8]> {
     let reason = StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason()).unwrap_or_default();
     let mut head = format!("HTTP/1.1 {status} {reason}\r\n").into_bytes();
     fields.each(&mut |name, value| {
-        let ours = ["age", "content-length", "cache-tag", "surrogate-key"];
+        let ours = ["age", "content-length"];
         if !ours.iter().any(|word| name.eq_ignore_ascii_case(word.as_bytes())) {
             for part in [name, b": ", value, b"\r\n"] {
                 head.extend_from_slice(part);

@@ -2,6 +2,7 @@
 
 mod blast_radius;
 mod control_down;
+mod edge_cache;
 mod edge_fair;
 mod edge_ha;
 mod edge_hold;
@@ -35,6 +36,10 @@ pub const ALL: &[(&str, &str)] = &[
         "edge-tls",
         "certificates from a real ACME server on every edge, renewed under visitors; a hundred thousand at the start; handshakes beside HAProxy",
     ),
+    (
+        "edge-cache",
+        "a crowd before a real WordPress is answered by the edge; nobody sees what is another's, a change is seen at once, a purge is obeyed",
+    ),
     ("edge-fair", "a tenant floods with ten times its share: the others do not notice"),
     ("edge-ha", "two edges share a virtual address: one is lost, visitors go on at the other; programs are replaced and no request fails"),
     ("edge-hold", "a tenant changes its owner a thousand times under load: no request fails, none is served by a cell that does not own it"),
@@ -55,6 +60,7 @@ pub async fn run(options: &Options) -> Result<Outcome> {
         "self-heal" => self_heal::prove(options).await,
         "upgrade" => upgrade::prove(options).await,
         "edge-tls" => edge_tls::prove(options).await,
+        "edge-cache" => edge_cache::prove(options).await,
         "edge-fair" => edge_fair::prove(options).await,
         "edge-ha" => edge_ha::prove(options).await,
         "edge-hold" => edge_hold::prove(options).await,
