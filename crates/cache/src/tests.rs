@@ -1,4 +1,5 @@
 //! What is kept, for whom, and for how long.
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};

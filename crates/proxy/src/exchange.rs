@@ -200,7 +200,7 @@ impl<D: Decide, S: Stream> Connection<'_, D, S> {
             };
             if upload.form == BodyOut::Empty
                 && !wishes.upgrade
-                && let Some(outcome) = self.from_cache(wishes.close, trace, ticket).await
+                && let Some(outcome) = self.ask_cache(wishes.close, trace, ticket).await
             {
                 return outcome;
             }

@@ -181,7 +181,7 @@ pub(crate) fn settle<D: Decide>(
 
 impl<D: Decide, S: Stream> Connection<'_, D, S> {
     /// Answers from the cache where it can; else notes what the cache wants of the answer.
-    pub(crate) async fn from_cache(&mut self, close: bool, trace: &mut Trace, ticket: &mut D::Ticket) -> Option<Outcome> {
+    pub(crate) async fn ask_cache(&mut self, close: bool, trace: &mut Trace, ticket: &mut D::Ticket) -> Option<Outcome> {
         let server = &*self.visitor.worker.server;
         let store = server.options.cache.as_ref().filter(|_| self.desk.fetch.is_none())?;
         let mut waits = 0;
@@ -192,6 +192,8 @@ impl<D: Decide, S: Stream> Connection<'_, D, S> {
                 store.look(&asked, self.visitor.errand.is_some(), waits == WAITS, SystemTime::now())
             };
             match look {
+                // Somebody else asks anew already.
+                Look::Pass if self.visitor.errand.is_some() => return Some(Outcome::ClientGone),
                 Look::Pass => {
                     trace.kept = Some(Kept::Passed);
                     return None;

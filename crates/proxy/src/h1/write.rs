@@ -43,7 +43,10 @@ pub(crate) fn request(out: &mut Vec<u8>, head: &RequestHead, onward: &Onward<'_>
     }
     for (name, value) in head.fields() {
         let travels = match kind(name) {
-            Kind::EndToEnd => !(onward.lists && listed(head.fields(), name)) && !onward.conditions.as_ref().is_some_and(|own| own.hides(name)),
+            Kind::EndToEnd => {
+                let stays = onward.conditions.as_ref().is_some_and(|own| own.hides(name));
+                !stays && (!onward.lists || !listed(head.fields(), name))
+            }
             Kind::Forwarding => onward.faces == Faces::Edges,
             Kind::Expect => onward.expects && eq(name, b"expect"),
             Kind::TraceState => onward.context.continued,
