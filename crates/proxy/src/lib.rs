@@ -31,6 +31,7 @@ pub mod tcp;
 mod tls;
 mod trace;
 mod tunnel;
+mod upload;
 mod upstream;
 mod worker;
 
