@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
+use model::v1alpha1::EdgeCompress;
 use proxy::{Action, Decide, Ended, Forward, Group, Judgement, Labels, Page, Put, Reason, Request, ResponseHead};
 use routes::{REFUSAL_HEADER, Refusal, Route, RouteState, TENANT_HEADER};
 use tokio::time::Instant;
@@ -170,6 +171,10 @@ impl Decide for Deliver {
 
     fn adds<'t>(&self, ticket: &'t Ticket) -> Option<(&'static str, &'t str)> {
         ticket.stay.as_deref().map(|stay| (HSTS, stay))
+    }
+
+    fn compresses(&self, ticket: &Ticket) -> bool {
+        ticket.route.as_ref().is_some_and(|route| route.compress() == EdgeCompress::On)
     }
 
     fn ended(&self, ticket: &Ticket, ended: &Ended) {

@@ -21,6 +21,7 @@ use crate::page::{Page, Reason};
 use crate::patience::Patience;
 use crate::pool::{Link, connect};
 use crate::server::{Faces, Times};
+use crate::squeeze::{self, Squeeze};
 use crate::stream::Stream;
 use crate::trace::Trace;
 use crate::tunnel;
@@ -288,7 +289,7 @@ impl<D: Decide, S: Stream> Connection<'_, D, S> {
         }
         upload.begin(up_out);
         let upload_waits = !upload.ended;
-        let (up, down) = (&mut trace.up, &mut trace.down);
+        let (up, down, plain) = (&mut trace.up, &mut trace.down, &mut trace.plain);
         let (done, framing_close, answered_at) = {
             let mut sending = pin!(upload.send(visitor, buffer, &link.stream, up_out, patience, times, up));
             let mut sent = None;
@@ -368,7 +369,11 @@ impl<D: Decide, S: Stream> Connection<'_, D, S> {
                 write::response(out, answer, faces, BodyOut::Empty, None, false, None);
                 (Done::Tunnel, true, answered_at)
             } else {
+                let compresses = server.decide.compresses(ticket);
+                let squeeze = if compresses { squeeze::begin(&worker.squeezing, head, answer, &mut framing) } else { None };
+                trace.coding = squeeze.as_ref().map(Squeeze::coding);
                 let form = match &framing.body {
+                    _ if squeeze.is_some() => BodyOut::Chunked,
                     BodyIn::Empty => BodyOut::Empty,
                     BodyIn::Length(length) => BodyOut::Length(*length),
                     BodyIn::Chunked(_) | BodyIn::UntilClose if head.minor() == 1 => BodyOut::Chunked,
@@ -377,7 +382,13 @@ impl<D: Decide, S: Stream> Connection<'_, D, S> {
                 let close = wishes.close || form == BodyOut::UntilClose || sent != Some(true) || worker.is_stopping();
                 out.clear();
                 write::response(out, answer, faces, form, framing.length, close, server.decide.adds(ticket));
-                let mut receiving = pin!(receive(&link.stream, link_buffer, &mut framing.body, form, visitor, out, upstream_patience, times, down));
+                let mut receiving = pin!(async {
+                    let (from, body) = (&link.stream, &mut framing.body);
+                    match squeeze {
+                        None => receive(from, link_buffer, body, form, visitor, out, upstream_patience, times, down).await,
+                        Some(squeeze) => squeeze.receive(from, link_buffer, body, visitor, out, upstream_patience, times, (down, plain)).await,
+                    }
+                });
                 let done = loop {
                     tokio::select! {
                         biased;
@@ -482,7 +493,7 @@ async fn read_head(stream: &TcpStream, buffer: &mut Buffer, head: &mut ResponseH
 }
 
 /// Why an answer broke off.
-enum ReceiveError {
+pub(crate) enum ReceiveError {
     Upstream,
     Visitor,
 }
