@@ -1,5 +1,6 @@
 //! A kept answer.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, SystemTime};
 
@@ -12,6 +13,8 @@ use crate::rules::{Asked, FILE, Fields, Manner, Said};
 
 /// What an entry takes beside its octets: its places in the maps, and the library's notes.
 const OVERHEAD: usize = 1024;
+/// Compressed forms of a body, one for each coding. Each is kept only where it saves two thirds, so all of them are no longer than the body.
+const FORMS: usize = 3;
 /// Fields of an answer that the library looks at.
 const JUDGED: [&str; 8] = ["age", "cache-control", "date", "etag", "expires", "last-modified", "pragma", "set-cookie"];
 
@@ -39,6 +42,9 @@ pub struct Entry {
     while_revalidate: Duration,
     if_error: Duration,
     refreshing: AtomicBool,
+    /// The body is a picture or the like, which nobody compresses: others have room for their compressed forms.
+    dense: bool,
+    forms: [OnceLock<Option<Bytes>>; FORMS],
 }
 
 /// How old an entry is to a request.
@@ -106,13 +112,16 @@ impl Entry {
             while_revalidate,
             if_error,
             refreshing: AtomicBool::new(false),
+            dense: said.dense,
+            forms: Default::default(),
         })
     }
 
     /// Octets that it takes.
     pub(crate) fn octets(&self) -> u64 {
         let tags: usize = self.tags.iter().map(|tag| tag.len() + 16).sum();
-        (self.head.len() + self.body.len() + tags + OVERHEAD) as u64
+        let bodies = if self.dense { 1 } else { 2 };
+        (self.head.len() + bodies * self.body.len() + tags + OVERHEAD) as u64
     }
 
     /// Whether it answers this request as far as `Vary` and cookies go.
@@ -165,6 +174,12 @@ impl Entry {
         }
         let since = fields.joined("if-modified-since");
         since.is_some() && since.as_deref() == self.modified.as_deref()
+    }
+
+    /// A compressed form of the body, made at its first use; nothing where it would not save two thirds.
+    pub fn form(&self, number: usize, make: impl FnOnce(&[u8]) -> Option<Vec<u8>>) -> Option<Bytes> {
+        let make = || make(&self.body).filter(|form| form.len() <= self.body.len() / FORMS && !self.dense).map(|form| form.into_boxed_slice().into());
+        self.forms.get(number)?.get_or_init(make).clone()
     }
 
     /// Claims the errand of asking anew; one at a time.

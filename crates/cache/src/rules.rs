@@ -44,6 +44,8 @@ const VARIES: [&str; 12] = [
     "x-forwarded-proto",
     "x-requested-with",
 ];
+/// Types that nobody compresses once more.
+const DENSE: [&str; 9] = ["image/png", "image/jpeg", "image/gif", "image/webp", "image/avif", "video/", "audio/", "font/woff", "application/zip"];
 /// How long a file that says nothing is trusted at most.
 pub(crate) const FILE: Duration = Duration::from_secs(600);
 /// How long a page that says nothing is trusted: short enough that nobody waits for a change, long enough that a crowd asks once.
@@ -175,6 +177,8 @@ pub(crate) struct Said {
     pub etag: Option<Box<[u8]>>,
     pub modified: Option<Box<[u8]>>,
     pub tags: Vec<Box<str>>,
+    /// It is a picture, a film or a sound, compressed by itself.
+    pub dense: bool,
     content_type: Option<Vec<u8>>,
     coded: bool,
     sets_cookie: bool,
@@ -210,6 +214,7 @@ impl Said {
                 said.tags.extend(text.split(between).map(str::trim).filter(|tag| !tag.is_empty()).map(Box::from));
             }
         });
+        said.dense = said.is_of(&DENSE);
         said
     }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use cache::Mode;
-use model::v1alpha1::EdgeCache;
+use model::v1alpha1::{EdgeCache, EdgeCompress};
 use proxy::{Action, Decide, Ended, Forward, Group, Judgement, Labels, Page, Put, Reason, Request, ResponseHead, Shelved};
 use routes::{REFUSAL_HEADER, Refusal, Route, RouteState, TENANT_HEADER};
 use tokio::time::Instant;
@@ -182,6 +182,10 @@ impl Decide for Deliver {
             EdgeCache::On => Mode::On,
         };
         Some(Shelved { tenant: route.tenant(), mode })
+    }
+
+    fn compresses(&self, ticket: &Ticket) -> bool {
+        ticket.route.as_ref().is_some_and(|route| route.compress() == EdgeCompress::On)
     }
 
     fn ended(&self, ticket: &Ticket, ended: &Ended) {

@@ -39,6 +39,8 @@ pub(crate) struct Line<'a> {
     pub reason: Option<&'static str>,
     pub request_bytes: u64,
     pub response_bytes: u64,
+    /// How the answer was compressed, and its octets before.
+    pub squeezed: Option<(&'static str, u64)>,
     pub took: Duration,
     /// Until the head of the answer.
     pub answered: Option<Duration>,
@@ -74,6 +76,10 @@ impl Line<'_> {
         }
         text.number("request_bytes", self.request_bytes);
         text.number("response_bytes", self.response_bytes);
+        if let Some((encoding, plain)) = self.squeezed {
+            text.word("encoding", encoding);
+            text.number("plain_bytes", plain);
+        }
         text.milliseconds("ms", self.took);
         if let Some(answered) = self.answered {
             text.milliseconds("upstream_ms", answered);

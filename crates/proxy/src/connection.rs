@@ -321,6 +321,7 @@ impl<D: Decide, S: Stream> Connection<'_, D, S> {
             reason: trace.reason.map(Reason::code),
             request_bytes: trace.up,
             response_bytes: trace.down,
+            squeezed: trace.coding.map(|coding| (coding.name(), trace.plain)),
             took,
             answered: trace.answered_at.map(|at| at.saturating_duration_since(trace.started)),
             upstream: trace.upstream,

@@ -79,7 +79,7 @@ pub struct Ended {
     pub status: u16,
     /// Octets of its body.
     pub up: u64,
-    /// Octets of the answer's body.
+    /// Octets of the answer's body as the visitor got it.
     pub down: u64,
     /// From its head to the end of the answer.
     pub took: Duration,
@@ -116,6 +116,12 @@ pub trait Decide: Send + Sync + 'static {
     fn shelf<'t>(&self, ticket: &'t Self::Ticket) -> Option<Shelved<'t>> {
         let _ = ticket;
         None
+    }
+
+    /// Whether the answer may be compressed for its visitor.
+    fn compresses(&self, ticket: &Self::Ticket) -> bool {
+        let _ = ticket;
+        false
     }
 
     /// Notes how a request ended.

@@ -24,6 +24,7 @@ use crate::page::{Page, Reason};
 use crate::patience::Patience;
 use crate::pool::{Link, connect};
 use crate::server::{Faces, Times};
+use crate::squeeze::{self, Squeeze};
 use crate::stream::Stream;
 use crate::trace::Trace;
 use crate::tunnel;
@@ -193,13 +194,13 @@ impl<D: Decide, S: Stream> Connection<'_, D, S> {
                 upgrade: wishes.upgrade,
                 expects: wishes.expects && upload.kept.as_ref().is_some_and(Vec::is_empty) && !upload.ended,
                 lists: wishes.lists,
-                conditions: fetch.as_ref().map(Conditions),
+                conditions: fetch.as_ref().map(|task| Conditions { task, plain: server.decide.compresses(ticket) }),
             };
             write::request(up_out, head, &onward);
         }
         upload.begin(up_out);
         let upload_waits = !upload.ended;
-        let (up, down) = (&mut trace.up, &mut trace.down);
+        let (up, down, plain) = (&mut trace.up, &mut trace.down, &mut trace.plain);
         let (done, framing_close, answered_at) = {
             let mut sending = pin!(upload.send(visitor, buffer, &link.stream, up_out, patience, times, up));
             let mut sent = None;
@@ -284,7 +285,13 @@ impl<D: Decide, S: Stream> Connection<'_, D, S> {
                 // The body of an error stays unread.
                 (Ending::Kept { entry, kept, clean }, framing.close || kept == Kept::StoodIn, answered_at)
             } else {
+                // Of a body that ends with its connection nobody knows whether it is whole.
+                let mut copied = Copied::of(kept.keeping().filter(|_| !matches!(framing.body, BodyIn::UntilClose)));
+                let compresses = server.decide.compresses(ticket);
+                let squeeze = if compresses { squeeze::begin(&worker.squeezing, head, answer, &mut framing) } else { None };
+                trace.coding = squeeze.as_ref().map(Squeeze::coding);
                 let form = match &framing.body {
+                    _ if squeeze.is_some() => BodyOut::Chunked,
                     BodyIn::Empty => BodyOut::Empty,
                     BodyIn::Length(length) => BodyOut::Length(*length),
                     BodyIn::Chunked(_) | BodyIn::UntilClose if head.minor() == 1 => BodyOut::Chunked,
@@ -294,10 +301,15 @@ impl<D: Decide, S: Stream> Connection<'_, D, S> {
                 out.clear();
                 let adds = [trace.kept.map(Kept::status), server.decide.adds(ticket)];
                 write::response(out, answer, faces, form, framing.length, close, &adds);
-                // Of a body that ends with its connection nobody knows whether it is whole.
-                let mut copied = Copied::of(kept.keeping().filter(|_| !matches!(framing.body, BodyIn::UntilClose)));
-                let mut receiving =
-                    pin!(receive(&link.stream, link_buffer, &mut framing.body, form, visitor, out, &mut copied, upstream_patience, times, down));
+                let mut receiving = pin!(async {
+                    let (from, body) = (&link.stream, &mut framing.body);
+                    match squeeze {
+                        None => receive(from, link_buffer, body, form, visitor, out, &mut copied, upstream_patience, times, down).await,
+                        Some(squeeze) => {
+                            squeeze.receive(from, link_buffer, body, visitor, out, &mut copied, upstream_patience, times, (down, plain)).await
+                        }
+                    }
+                });
                 let done = loop {
                     tokio::select! {
                         biased;
@@ -423,7 +435,7 @@ async fn read_head(stream: &TcpStream, buffer: &mut Buffer, head: &mut ResponseH
 }
 
 /// Why an answer broke off.
-enum ReceiveError {
+pub(crate) enum ReceiveError {
     Upstream,
     Visitor,
 }

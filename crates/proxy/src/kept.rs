@@ -16,6 +16,7 @@ use crate::h1::write;
 use crate::page::{Page, REASON_HEADER, Reason};
 use crate::pipe::pipe;
 use crate::server::Server;
+use crate::squeeze;
 use crate::stream::Stream;
 use crate::trace::Trace;
 
@@ -79,15 +80,22 @@ pub struct Shelved<'a> {
     pub mode: cache::Mode,
 }
 
-/// The fields of a request that reach the tenant as the visitor sent them.
-pub(crate) struct Sent<'h>(pub &'h RequestHead);
+/// The fields of a request that reach the tenant as the visitor sent them. Where the edge compresses, codings are between it and the visitor.
+struct Sent<'h> {
+    head: &'h RequestHead,
+    plain: bool,
+}
 
 impl Fields for Sent<'_> {
     fn each(&self, see: &mut dyn FnMut(&[u8], &[u8])) {
-        for (name, value) in self.0.fields().filter(|(name, _)| kind(name) == Kind::EndToEnd) {
+        for (name, value) in self.head.fields().filter(|(name, _)| kind(name) == Kind::EndToEnd && !(self.plain && is_coding(name))) {
             see(name, value);
         }
     }
+}
+
+fn is_coding(name: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(b"accept-encoding")
 }
 
 /// The fields of an answer that reach visitors.
@@ -100,19 +108,26 @@ impl Fields for Told<'_> {
 }
 
 /// What a request that fetches for the cache asks instead of the visitor's own conditions.
-pub(crate) struct Conditions<'t>(pub &'t Task);
+pub(crate) struct Conditions<'t> {
+    pub task: &'t Task,
+    /// The answer is to come without a coding.
+    pub plain: bool,
+}
 
 impl Conditions<'_> {
     /// Whether a field of the visitor's stays behind.
     pub(crate) fn hides(&self, name: &[u8]) -> bool {
-        matches!(name.len(), 13 | 17)
-            && self.0.leads()
-            && (name.eq_ignore_ascii_case(b"if-none-match") || name.eq_ignore_ascii_case(b"if-modified-since"))
+        match name.len() {
+            13 => self.task.leads() && name.eq_ignore_ascii_case(b"if-none-match"),
+            17 => self.task.leads() && name.eq_ignore_ascii_case(b"if-modified-since"),
+            15 => self.plain && is_coding(name),
+            _ => false,
+        }
     }
 
     /// Shows what stands there instead.
     pub(crate) fn put(&self, put: &mut dyn FnMut(&[u8], &[u8])) {
-        let Some(stored) = self.0.stored() else { return };
+        let Some(stored) = self.task.stored() else { return };
         if let Some(etag) = &stored.etag {
             put(b"If-None-Match", etag);
         }
@@ -171,7 +186,7 @@ pub(crate) fn settle<D: Decide>(
     {
         return Settled::Serve(entry, Kept::StoodIn);
     }
-    let fields = Sent(head);
+    let fields = Sent { head, plain: server.decide.compresses(ticket) };
     match task.answered(&asked(shelved, came.secure, head, &fields), answer.status(), &Told(answer), now) {
         Answered::Passes => Settled::Relay(None),
         Answered::Keep(keeping) => Settled::Relay(Some(keeping)),
@@ -187,7 +202,7 @@ impl<D: Decide, S: Stream> Connection<'_, D, S> {
         let mut waits = 0;
         loop {
             let look = {
-                let (shelved, fields) = (server.decide.shelf(ticket)?, Sent(&self.desk.head));
+                let (shelved, fields) = (server.decide.shelf(ticket)?, Sent { head: &self.desk.head, plain: server.decide.compresses(ticket) });
                 let asked = asked(shelved, trace.came.secure, &self.desk.head, &fields);
                 store.look(&asked, self.visitor.errand.is_some(), waits == WAITS, SystemTime::now())
             };
@@ -227,19 +242,23 @@ impl<D: Decide, S: Stream> Connection<'_, D, S> {
         if answer.parse(&entry.head).is_err() {
             return Outcome::Page { page: Page::of(Reason::UpstreamMalformed), body_read: true };
         }
-        let known = answer.status() == 200 && entry.is_known_to(&Sent(head));
-        let (body, length) = (&entry.body[..], entry.body.len() as u64);
-        let (form, body) = match (known, head.method()) {
-            (true, _) => (BodyOut::Empty, &[][..]),
-            (false, "HEAD") => (BodyOut::Empty, &[][..]),
-            (false, _) => (BodyOut::Length(length), body),
-        };
-        let close = close || worker.is_stopping();
-        let age = entry.age(SystemTime::now()).to_string();
-        let adds = [Some(("Age", &*age)), Some(kept.status()), server.decide.adds(ticket)];
+        let known = answer.status() == 200 && entry.is_known_to(&Sent { head, plain: false });
         if known {
             answer.become_not_modified();
         }
+        let length = entry.body.len() as u64;
+        let packed = if server.decide.compresses(ticket) {
+            squeeze::whole(head, answer, length, |coding| entry.form(coding as usize, |body| squeeze::pack(coding, body)))
+        } else {
+            None
+        };
+        (trace.coding, trace.plain) = (packed.as_ref().map(|(coding, _)| *coding), length);
+        let body = packed.as_ref().map_or(&entry.body, |(_, body)| body);
+        let length = body.len() as u64;
+        let (form, body) = if known || head.method() == "HEAD" { (BodyOut::Empty, &[][..]) } else { (BodyOut::Length(length), &body[..]) };
+        let close = close || worker.is_stopping();
+        let age = entry.age(SystemTime::now()).to_string();
+        let adds = [Some(("Age", &*age)), Some(kept.status()), server.decide.adds(ticket)];
         out.clear();
         write::response(out, answer, server.options.faces, form, (!known).then_some(length), close, &adds);
         (trace.status, trace.kept) = (answer.status(), Some(kept));

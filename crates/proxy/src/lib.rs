@@ -26,6 +26,7 @@ mod pool;
 mod preamble;
 mod pulse;
 mod server;
+mod squeeze;
 mod stream;
 pub mod tcp;
 mod tls;

@@ -8,6 +8,7 @@ use crate::context::Context;
 use crate::decide::Came;
 use crate::kept::Kept;
 use crate::page::Reason;
+use crate::squeeze::Coding;
 
 /// Longest id that is taken from an edge.
 const LONGEST: usize = 64;
@@ -76,6 +77,9 @@ pub(crate) struct Trace {
     pub reason: Option<Reason>,
     pub up: u64,
     pub down: u64,
+    /// How the answer was compressed, and its octets before.
+    pub coding: Option<Coding>,
+    pub plain: u64,
     pub tries: u32,
     pub upstream: Option<SocketAddr>,
     pub answered_at: Option<Instant>,
@@ -86,7 +90,8 @@ pub(crate) struct Trace {
 
 impl Trace {
     pub(crate) fn new(id: Id, context: Context, came: Came) -> Self {
-        let (started, upstream) = (Instant::now(), None);
+        let (started, upstream, answered_at) = (Instant::now(), None, None);
+        let (up, down, plain, coding) = (0, 0, 0, None);
         Self {
             id,
             context,
@@ -94,11 +99,13 @@ impl Trace {
             started,
             status: 0,
             reason: None,
-            up: 0,
-            down: 0,
+            up,
+            down,
+            coding,
+            plain,
             tries: 0,
             upstream,
-            answered_at: None,
+            answered_at,
             cut: false,
             quiet: false,
             kept: None,

@@ -14,6 +14,7 @@ use crate::metrics::Counts;
 use crate::patience::Patience;
 use crate::pool::Pool;
 use crate::server::Server;
+use crate::squeeze::Places;
 
 /// Desks kept for the next connection.
 const DESKS: usize = 64;
@@ -27,6 +28,7 @@ pub(crate) struct Worker<D> {
     pub pool: Pool,
     pub counts: Arc<Counts>,
     pub pen: Option<Arc<Pen>>,
+    pub squeezing: Places,
     /// Ends patience with idle connections. Requests look at [`Worker::is_stopping`], which costs nothing.
     pub stop: CancellationToken,
     stopping: AtomicBool,
@@ -62,8 +64,9 @@ impl<D: Decide> Worker<D> {
     pub(crate) fn new(server: Arc<Server<D>>, stop: CancellationToken) -> Arc<Self> {
         let pool = Pool::new(server.options.limits.idle, server.options.times.pooled);
         let (counts, pen) = (server.metrics.counts(), server.log.pen());
-        let stopping = AtomicBool::new(false);
-        Arc::new(Self { server, pool, counts, pen, stop, stopping, run: rand::random(), requests: AtomicU64::new(0), desks: Mutex::default() })
+        let (stopping, squeezing) = (AtomicBool::new(false), Places::default());
+        let (run, requests, desks) = (rand::random(), AtomicU64::new(0), Mutex::default());
+        Arc::new(Self { server, pool, counts, pen, squeezing, stop, stopping, run, requests, desks })
     }
 
     /// From now on connections end after the request that they are at.

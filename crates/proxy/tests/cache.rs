@@ -37,6 +37,14 @@ impl Application {
             let whole = |fields: &str| format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n{fields}\r\n{number}", number.to_string().len());
             let text = match &*path {
                 "/fresh" => whole("Cache-Control: max-age=60\r\nETag: \"v1\"\r\nLink: a\r\nLink: b\r\n"),
+                "/text" => {
+                    assert_eq!(field(&head, "accept-encoding"), None, "what is kept is asked for without a coding");
+                    let text = "all the same words, ".repeat(200);
+                    format!(
+                        "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nETag: \"t\"\r\nCache-Control: max-age=60\r\nContent-Length: {}\r\n\r\n{text}",
+                        text.len()
+                    )
+                }
                 "/private" => whole("Cache-Control: private, max-age=60\r\n"),
                 "/asks" if field(&head, "if-none-match").as_deref() == Some("\"v1\"") => {
                     "HTTP/1.1 304 Not Modified\r\nETag: \"v1\"\r\n\r\n".to_owned()
@@ -206,6 +214,31 @@ async fn a_crowd_asks_once_and_goes_on_when_the_first_leaves() {
         assert_eq!(visitor.answer().await.unwrap().1, "halfhalf");
     }
     assert_eq!(application.asked("/slow"), 2);
+}
+
+#[tokio::test]
+async fn each_visitor_gets_a_kept_answer_in_the_coding_that_he_takes() {
+    let application = Application::default();
+    let serving = application.clone();
+    let backend = Backend::start(move |connection, _| serving.clone().serve(connection)).await;
+    let edge = Relay::squeezing(&[backend.address], |options| options.cache = Some(Cache::new(Options::new(1 << 20))));
+    let ask = async |fields: &str| {
+        let mut visitor = edge.connect().await;
+        visitor.send(&format!("GET /text HTTP/1.1\r\nHost: a.example\r\n{fields}\r\n")).await;
+        visitor.until("\r\n\r\n").await.unwrap()
+    };
+    let first = ask("Accept-Encoding: br\r\n").await;
+    assert_eq!(field(&first, "content-encoding").as_deref(), Some("br"), "{first}");
+    for (takes, gets) in [("gzip", Some("gzip")), ("zstd, gzip", Some("zstd")), ("br", Some("br")), ("identity", None)] {
+        let head = ask(&format!("Accept-Encoding: {takes}\r\n")).await;
+        assert_eq!(field(&head, "content-encoding").as_deref(), gets, "{head}");
+        let (length, vary) = (field(&head, "content-length").unwrap(), field(&head, "vary"));
+        assert_eq!((length == "4000", vary.as_deref()), (gets.is_none(), Some("Accept-Encoding")), "{head}");
+        assert_eq!(field(&head, "etag").as_deref(), Some(if gets.is_some() { "W/\"t\"" } else { "\"t\"" }), "{head}");
+        assert_eq!(field(&head, "cache-status").as_deref(), Some("atoll; hit"), "{head}");
+    }
+    assert_eq!(status(&ask("Accept-Encoding: br\r\nIf-None-Match: W/\"t\"\r\n").await), 304);
+    assert_eq!(application.asked("/text"), 1);
 }
 
 #[tokio::test]

@@ -99,7 +99,8 @@ fn a_change_of_what_edges_do_changes_the_routes() {
     for edge in edge_specs().chain([EdgeSpec::default()]) {
         let (changes, _) = table.diff([cell("a", 1), cell("b", 2)], [Record { edge, ..plain.clone() }]);
         let hash = table.hash_after(&changes);
-        table.apply(Delta { from: table.generation(), to: Generation(table.generation().0 + 1), hash, changes }).unwrap();
+        let (incarnation, from) = (table.incarnation().to_owned(), table.generation());
+        table.apply(Delta { incarnation, from, to: Generation(from.0 + 1), hash, changes }).unwrap();
         let route = &table.lookup("shop.example").unwrap().route;
         assert_eq!((route.compress(), route.cache()), (edge.compress, edge.cache));
     }

@@ -83,6 +83,24 @@ async fn requests_and_answers_pass_whole_and_side_by_side() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn texts_are_compressed_in_frames_and_under_tls_alone() {
+    let world = world().await;
+    let (mut sender, _connection) = visit(&world).await;
+    let long = "x".repeat(2000);
+    let ask = request(Method::GET, "/").header("accept-encoding", "gzip").header("x-answer-type", "text/plain").header("x-long", &long);
+    let (answer, _) = sender.send_request(ask.body(()).unwrap(), true).unwrap();
+    let (head, body) = whole(answer.await.unwrap()).await;
+    assert!(head.headers()["content-encoding"] == "gzip" && !head.headers().contains_key("content-length"), "{head:?}");
+    let mut text = String::new();
+    std::io::Read::read_to_string(&mut flate2::read::GzDecoder::new(&body[..]), &mut text).unwrap();
+    assert!(text.contains(&long) && text.contains("accept-encoding: gzip") && body.len() < 1000, "{} octets: {text}", body.len());
+    let mut stream = world.visit("shop.example").await.unwrap();
+    let lines = format!("accept-encoding: br\r\nx-answer-type: text/plain\r\nx-long: {long}\r\nConnection: close");
+    let answer = super::ask(&mut stream, &format!("GET / HTTP/1.1\r\nHost: shop.example\r\n{lines}\r\n\r\n")).await;
+    assert!(answer.contains("Content-Encoding: br\r\n") && !answer.contains(&long), "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn who_takes_back_what_it_asks_for_is_sent_away() {
     let world = world().await;
     let (sender, connection) = visit(&world).await;

@@ -184,7 +184,7 @@ async fn ask(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), request: &str) 
     String::from_utf8_lossy(&text).into_owned()
 }
 
-/// Tells the head it saw, says its own HSTS, echoes bodies and, after an upgrade, everything.
+/// Tells the head it saw, as the type that was asked for, says its own HSTS, echoes bodies and, after an upgrade, everything.
 async fn gate(mut stream: TcpStream) {
     let mut head = Vec::new();
     loop {
@@ -203,13 +203,14 @@ async fn gate(mut stream: TcpStream) {
             return;
         }
         let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name).map(str::to_owned));
+        let media = field("x-answer-type: ").map_or_else(String::new, |media| format!("Content-Type: {media}\r\n"));
         let length: usize = field("Content-Length: ").map_or(0, |length| length.parse().unwrap());
         let mut body = vec![0; length];
         stream.read_exact(&mut body).await.unwrap();
         if length == 0 {
             body = text.into_bytes();
         }
-        let answer = format!("HTTP/1.1 200 OK\r\nStrict-Transport-Security: max-age=1\r\nContent-Length: {}\r\n\r\n", body.len());
+        let answer = format!("HTTP/1.1 200 OK\r\nStrict-Transport-Security: max-age=1\r\n{media}Content-Length: {}\r\n\r\n", body.len());
         if stream.write_all(answer.as_bytes()).await.is_err() || stream.write_all(&body).await.is_err() {
             return;
         }

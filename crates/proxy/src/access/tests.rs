@@ -22,6 +22,7 @@ fn line(path: &str) -> Line<'_> {
         reason: None,
         request_bytes: 0,
         response_bytes: 1024,
+        squeezed: Some(("br", 4096)),
         took: Duration::from_micros(1_002_003),
         answered: Some(Duration::from_micros(7)),
         upstream: Some(SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, 1], 80))),
@@ -45,7 +46,7 @@ fn a_line_is_json_whatever_the_path() {
     let wanted = serde_json::json!({
         "time": "2027-01-15T08:00:00.000042Z", "log": "edge", "id": "1-2",
         "trace": "0af7651916cd43dd8448eb211c80319c", "span": "b7ad6b7169203331", "client": "192.0.2.10", "method": "GET", "host": "a.example", "path": path,
-        "status": 200, "request_bytes": 0, "response_bytes": 1024, "ms": 1002.003, "upstream_ms": 0.007, "upstream": "[::1]:80", "tries": 2,
+        "status": 200, "request_bytes": 0, "response_bytes": 1024, "encoding": "br", "plain_bytes": 4096, "ms": 1002.003, "upstream_ms": 0.007, "upstream": "[::1]:80", "tries": 2,
         "tenant": "acme", "epoch": 7, "cut": true, "one_in": 10
     });
     assert_eq!(value, wanted);

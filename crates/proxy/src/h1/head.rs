@@ -331,6 +331,24 @@ impl ResponseHead {
         self.lines.iter()
     }
 
+    /// Takes out the fields of these names.
+    pub(crate) fn remove(&mut self, is: impl Fn(&[u8]) -> bool) {
+        let Lines { raw, fields } = &mut self.lines;
+        fields.retain(|field| !is(&raw[field.name.clone()]));
+    }
+
+    /// Puts a field behind the others.
+    pub(crate) fn add(&mut self, name: &str, value: &[u8]) {
+        let Lines { raw, fields } = &mut self.lines;
+        let mut put = |part: &[u8]| {
+            let start = raw.len();
+            raw.extend_from_slice(part);
+            start..raw.len()
+        };
+        let field = FieldAt { name: put(name.as_bytes()), value: put(value) };
+        fields.push(field);
+    }
+
     /// Value of the first field of this name.
     #[must_use]
     pub fn find(&self, name: &str) -> Option<&[u8]> {

@@ -20,6 +20,7 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 /// Sends everything to one group, but what begins with `/page`.
 pub struct Everything {
     pub group: Mutex<Group>,
+    pub compresses: bool,
 }
 
 impl Decide for Everything {
@@ -51,6 +52,10 @@ impl Decide for Everything {
         Some(Shelved { tenant: "alpha", mode: cache::Mode::On })
     }
 
+    fn compresses(&self, _: &u32) -> bool {
+        self.compresses
+    }
+
     fn labels<'t>(&self, _: &'t u32) -> Labels<'t> {
         Labels::default()
     }
@@ -74,11 +79,20 @@ impl Relay {
         Self::logging(upstreams, faces, AccessLog::off(), change)
     }
 
+    /// One that compresses answers.
+    pub fn squeezing(upstreams: &[SocketAddr], change: impl FnOnce(&mut Options)) -> Self {
+        Self::all(upstreams, Faces::Visitors, AccessLog::off(), true, change)
+    }
+
     pub fn logging(upstreams: &[SocketAddr], faces: Faces, log: AccessLog, change: impl FnOnce(&mut Options)) -> Self {
+        Self::all(upstreams, faces, log, false, change)
+    }
+
+    fn all(upstreams: &[SocketAddr], faces: Faces, log: AccessLog, compresses: bool, change: impl FnOnce(&mut Options)) -> Self {
         let mut options = Options::new("test", faces, 1);
         change(&mut options);
         let members = upstreams.iter().enumerate().map(|(n, address)| Arc::new(Upstream::new(format!("u{n}"), *address)));
-        let decide = Arc::new(Everything { group: Mutex::new(Group::new(members)) });
+        let decide = Arc::new(Everything { group: Mutex::new(Group::new(members)), compresses });
         let server = Server::new(decide.clone(), options, log);
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -188,12 +202,16 @@ impl Client {
     }
 
     pub async fn exactly(&mut self, count: usize) -> Option<String> {
+        self.octets(count).await.map(|octets| String::from_utf8_lossy(&octets).into_owned())
+    }
+
+    pub async fn octets(&mut self, count: usize) -> Option<Vec<u8>> {
         while self.read.len() < count {
             if !self.more().await {
                 return None;
             }
         }
-        Some(String::from_utf8_lossy(&self.read.drain(..count).collect::<Vec<_>>()).into_owned())
+        Some(self.read.drain(..count).collect())
     }
 
     /// Everything up to the end of the connection.
