@@ -3,7 +3,6 @@
 //! A request is sent a second time only when nothing of it was processed: the connection was refused; a gate said so; or the connection ended before the
 //! first octet of an answer, and either the request was not complete or it is idempotent and has no body.
 
-use std::net::SocketAddr;
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
@@ -396,15 +395,15 @@ impl<D: Decide, S: Stream> Connection<'_, D, S> {
                 (done, framing.close, answered_at)
             }
         };
-        self.finish(done, framing_close, link, upstream.address(), answered_at).await
+        self.finish(done, framing_close, link, trace, answered_at).await
     }
 
     /// What remains once nothing is borrowed any more.
-    async fn finish(&mut self, done: Done, close: bool, link: Link, address: SocketAddr, answered_at: Instant) -> Attempt {
+    async fn finish(&mut self, done: Done, close: bool, link: Link, trace: &mut Trace, answered_at: Instant) -> Attempt {
         let outcome = match done {
             Done::Whole { keep, clean } => {
                 // What it brought besides its message is nobody's.
-                if clean && !close && self.desk.link_buffer.is_empty() {
+                if let Some(address) = trace.upstream.filter(|_| clean && !close && self.desk.link_buffer.is_empty()) {
                     self.visitor.worker.pool.put(address, link, answered_at);
                 }
                 Outcome::Done { keep, body_read: clean }
@@ -417,13 +416,13 @@ impl<D: Decide, S: Stream> Connection<'_, D, S> {
                 Outcome::Cut
             }
             Done::ClientGone => Outcome::ClientGone,
-            Done::Tunnel => self.tunnel(link).await,
+            Done::Tunnel => self.tunnel(link, trace).await,
         };
         Attempt::Out(outcome)
     }
 
     /// Another protocol was agreed upon: octets both ways until both sides have ended.
-    async fn tunnel(&mut self, link: Link) -> Outcome {
+    async fn tunnel(&mut self, link: Link, trace: &mut Trace) -> Outcome {
         let Visitor { worker, stream, .. } = self.visitor;
         let times = &worker.server.options.times;
         let Desk { buffer, link_buffer, out, .. } = &mut *self.desk;
@@ -434,10 +433,15 @@ impl<D: Decide, S: Stream> Connection<'_, D, S> {
         if write_all(&link.stream, buffer.filled(), times.body).await.is_err() {
             return Outcome::Cut;
         }
-        // A silent tunnel needs no buffers; it takes a desk whenever something comes.
+        trace.up += buffer.filled().len() as u64;
+        trace.down += link_buffer.filled().len() as u64;
+        // A silent tunnel needs no buffers; it takes a desk whenever something comes. Only the head stays, in no more memory than its text takes: the log asks
+        // for it at the end.
+        let head = self.desk.head.clone();
         worker.clear(std::mem::take(&mut self.desk));
+        self.desk.head = head;
         // However it ends, both connections end with it.
-        tunnel::relay(worker, stream, &link.stream).await;
+        tunnel::relay(worker, stream, &link.stream, trace).await;
         Outcome::Done { keep: false, body_read: true }
     }
 }

@@ -7,18 +7,19 @@ use std::time::Duration;
 use crate::buffer::{Buffer, write_all};
 use crate::decide::Decide;
 use crate::stream::Stream;
+use crate::trace::Trace;
 use crate::worker::Worker;
 
 /// Reads of one side after which others have a turn.
 const TURN: u32 = 16;
 
-/// Relays until the end. Its kind matters to nobody: both connections end with it.
-pub(crate) async fn relay<D: Decide>(worker: &Worker<D>, visitor: &impl Stream, upstream: &impl Stream) {
+/// Relays until the end, and counts what passes. Its kind matters to nobody: both connections end with it.
+pub(crate) async fn relay<D: Decide>(worker: &Worker<D>, visitor: &impl Stream, upstream: &impl Stream, trace: &mut Trace) {
     let idle = worker.server.options.times.tunnel;
     let alive = AtomicBool::new(false);
     let both = async {
-        let up = pump(worker, visitor, upstream, &alive);
-        let down = pump(worker, upstream, visitor, &alive);
+        let up = pump(worker, visitor, upstream, &alive, &mut trace.up);
+        let down = pump(worker, upstream, visitor, &alive, &mut trace.down);
         // An error of one direction ends both; an end of one leaves the other open, as protocols that close by halves need it.
         tokio::try_join!(up, down)
     };
@@ -37,12 +38,12 @@ async fn silence(idle: Duration, alive: &AtomicBool) {
     }
 }
 
-async fn pump<D: Decide>(worker: &Worker<D>, from: &impl Stream, to: &impl Stream, alive: &AtomicBool) -> io::Result<()> {
+async fn pump<D: Decide>(worker: &Worker<D>, from: &impl Stream, to: &impl Stream, alive: &AtomicBool, octets: &mut u64) -> io::Result<()> {
     loop {
         from.readable().await?;
         // Most tunnels are silent most of the time; a silent one holds no memory.
         let mut desk = worker.desk();
-        let goes_on = pass(&mut desk.buffer, from, to, worker.server.options.times.tunnel, alive).await;
+        let goes_on = pass(&mut desk.buffer, from, to, worker.server.options.times.tunnel, alive, octets).await;
         worker.clear(desk);
         if !goes_on? {
             return to.shutdown().await;
@@ -51,7 +52,7 @@ async fn pump<D: Decide>(worker: &Worker<D>, from: &impl Stream, to: &impl Strea
 }
 
 /// Passes on what is there; `false` at the end.
-async fn pass(buffer: &mut Buffer, from: &impl Stream, to: &impl Stream, idle: Duration, alive: &AtomicBool) -> io::Result<bool> {
+async fn pass(buffer: &mut Buffer, from: &impl Stream, to: &impl Stream, idle: Duration, alive: &AtomicBool, octets: &mut u64) -> io::Result<bool> {
     let mut reads = 0;
     while let Some(count) = buffer.try_read(from)? {
         if count == 0 {
@@ -59,6 +60,7 @@ async fn pass(buffer: &mut Buffer, from: &impl Stream, to: &impl Stream, idle: D
         }
         alive.store(true, Relaxed);
         write_all(to, buffer.filled(), idle).await?;
+        *octets += count as u64;
         buffer.clear();
         reads += 1;
         if reads % TURN == 0 {
