@@ -10,7 +10,8 @@ use tokio::net::TcpStream;
 
 use crate::buffer::{Buffer, READ, write_all, write_both};
 use crate::connection::{Connection, Visitor};
-use crate::decide::{Action, Decide, Forward, Judgement, Request};
+use crate::decide::{Action, Decide, Forward, Judgement, Lasting, Request};
+use crate::events;
 use crate::h1::body::BodyOut;
 use crate::h1::chunked::{BadChunk, Piece};
 use crate::h1::framing::{self, BodyIn, RequestFraming};
@@ -34,7 +35,7 @@ const LAST_WORD: Duration = Duration::from_secs(2);
 /// Most answers before the answer.
 const MOST_INTERIM: u32 = 32;
 /// Passes of a body after which other connections have a turn.
-const TURN: u32 = 16;
+pub(crate) const TURN: u32 = 16;
 /// Longest part of a body that is copied behind a head, which is then sent with one plain call.
 const COPIED: usize = 4096;
 
@@ -376,12 +377,27 @@ impl<D: Decide, S: Stream> Connection<'_, D, S> {
                 let close = wishes.close || form == BodyOut::UntilClose || sent != Some(true) || worker.is_stopping();
                 out.clear();
                 write::response(out, answer, faces, form, framing.length, close, server.decide.adds(ticket));
-                let mut receiving = pin!(receive(&link.stream, link_buffer, &mut framing.body, form, visitor, out, upstream_patience, times, down));
+                let request = Request { head, peer: trace.came.peer, secure: trace.came.secure };
+                let end = if events::is_stream(answer, form) { server.decide.lasts(ticket, request, Lasting::Events) } else { None };
+                let (from, body) = (&link.stream, &mut framing.body);
+                let mut receiving = pin!(async {
+                    match &end {
+                        None => receive(from, link_buffer, body, form, visitor, out, upstream_patience, times, down).await.map(|()| true),
+                        // On the heap, so that other answers need no room for it.
+                        Some(end) => {
+                            Box::pin(events::receive(from, link_buffer, body, form, visitor, out, upstream_patience, times, down, end)).await
+                        }
+                    }
+                });
+                let mut all_taken = true;
                 let done = loop {
                     tokio::select! {
                         biased;
                         result = &mut receiving => break match result {
-                            Ok(()) => Done::Whole { keep: !close, clean: sent == Some(true) },
+                            Ok(all) => {
+                                all_taken = all;
+                                Done::Whole { keep: !close, clean: sent == Some(true) }
+                            }
                             Err(ReceiveError::Upstream) => Done::Cut(form),
                             Err(ReceiveError::Visitor) => Done::ClientGone,
                         },
@@ -392,14 +408,14 @@ impl<D: Decide, S: Stream> Connection<'_, D, S> {
                         () = visitor.closed(), if sent == Some(true) => break Done::ClientGone,
                     }
                 };
-                (done, framing.close, answered_at)
+                (done, framing.close || !all_taken, answered_at)
             }
         };
-        self.finish(done, framing_close, link, trace, answered_at).await
+        self.finish(done, framing_close, link, trace, ticket, answered_at).await
     }
 
     /// What remains once nothing is borrowed any more.
-    async fn finish(&mut self, done: Done, close: bool, link: Link, trace: &mut Trace, answered_at: Instant) -> Attempt {
+    async fn finish(&mut self, done: Done, close: bool, link: Link, trace: &mut Trace, ticket: &mut D::Ticket, answered_at: Instant) -> Attempt {
         let outcome = match done {
             Done::Whole { keep, clean } => {
                 // What it brought besides its message is nobody's.
@@ -416,16 +432,20 @@ impl<D: Decide, S: Stream> Connection<'_, D, S> {
                 Outcome::Cut
             }
             Done::ClientGone => Outcome::ClientGone,
-            Done::Tunnel => self.tunnel(link, trace).await,
+            Done::Tunnel => self.tunnel(link, trace, ticket).await,
         };
         Attempt::Out(outcome)
     }
 
     /// Another protocol was agreed upon: octets both ways until both sides have ended.
-    async fn tunnel(&mut self, link: Link, trace: &mut Trace) -> Outcome {
+    async fn tunnel(&mut self, link: Link, trace: &mut Trace, ticket: &mut D::Ticket) -> Outcome {
         let Visitor { worker, stream, .. } = self.visitor;
         let times = &worker.server.options.times;
-        let Desk { buffer, link_buffer, out, .. } = &mut *self.desk;
+        let Desk { buffer, link_buffer, head, answer, out, .. } = &mut *self.desk;
+        let request = Request { head, peer: trace.came.peer, secure: trace.came.secure };
+        let told = worker.server.decide.lasts(ticket, request, Lasting::Tunnel);
+        let frames = answer.find("upgrade").is_some_and(|protocol| protocol.eq_ignore_ascii_case(b"websocket"));
+        let end = told.map(|told| tunnel::End { told, frames });
         // What came right behind the answer belongs to the other protocol.
         if write_both(stream, out, link_buffer.filled(), times.body).await.is_err() {
             return Outcome::ClientGone;
@@ -435,13 +455,14 @@ impl<D: Decide, S: Stream> Connection<'_, D, S> {
         }
         trace.up += buffer.filled().len() as u64;
         trace.down += link_buffer.filled().len() as u64;
+        let ways = [link_buffer.filled(), buffer.filled()].map(|early| tunnel::frames(end.as_ref(), early));
         // A silent tunnel needs no buffers; it takes a desk whenever something comes. Only the head stays, in no more memory than its text takes: the log asks
         // for it at the end.
         let head = self.desk.head.clone();
         worker.clear(std::mem::take(&mut self.desk));
         self.desk.head = head;
         // However it ends, both connections end with it.
-        tunnel::relay(worker, stream, &link.stream, trace).await;
+        tunnel::relay(worker, stream, &link.stream, end.as_ref(), ways, trace).await;
         Outcome::Done { keep: false, body_read: true }
     }
 }
@@ -486,7 +507,7 @@ async fn read_head(stream: &TcpStream, buffer: &mut Buffer, head: &mut ResponseH
 }
 
 /// Why an answer broke off.
-enum ReceiveError {
+pub(crate) enum ReceiveError {
     Upstream,
     Visitor,
 }
