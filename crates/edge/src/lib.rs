@@ -20,8 +20,10 @@ mod handover;
 mod https;
 mod limits;
 mod probes;
+mod queue;
 mod report;
 mod run;
+mod streams;
 mod table;
 mod watchdog;
 

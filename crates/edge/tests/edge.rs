@@ -1,6 +1,9 @@
 //! An edge between real sockets: control feeds, visitors ask, gates answer.
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "tests")]
 
+#[path = "edge/streams.rs"]
+mod streams;
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
