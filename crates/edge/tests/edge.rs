@@ -1,6 +1,8 @@
 //! An edge between real sockets: control feeds, visitors ask, gates answer.
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "tests")]
 
+#[path = "edge/held.rs"]
+mod held;
 #[path = "edge/streams.rs"]
 mod streams;
 
