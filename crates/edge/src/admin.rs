@@ -63,6 +63,7 @@ async fn metrics(State(admin): State<Arc<Admin>>) -> String {
     let up = gates.iter().flat_map(|(_, group)| group.members()).filter(|gate| gate.health() != Health::Down).count();
     let standing = admin.feed.standing();
     let silence = standing.heard.map_or(f64::INFINITY, |heard| heard.elapsed().as_secs_f64());
+    let ((held, turned_away), (streams, told)) = (admin.deliver.queue.counts(), admin.routes.streams());
     let mut gauge = |name, help, value: f64| {
         text.head(name, "gauge", help);
         text.line(name, "", value);
@@ -73,13 +74,20 @@ async fn metrics(State(admin): State<Arc<Admin>>) -> String {
         gauge("routes_hosts", "Hosts and wildcards known.", hosts as f64);
         gauge("routes_refused", "Hosts known but not served.", refused as f64);
         gauge("gates_up", "Gates that are not down.", up as f64);
-        gauge("requests_held", "Requests that wait for their tenant.", admin.deliver.held() as f64);
+        gauge("requests_held", "Requests that wait for their tenant.", held as f64);
+        gauge("streams_open", "WebSockets and event streams under way.", streams as f64);
     }
     if let Some(kept) = &admin.kept {
         #[expect(clippy::cast_precision_loss, reason = "gauges are floats in Prometheus")]
         gauge("cache_bytes", "Octets of answers that are kept.", kept.octets() as f64);
     }
     gauge("feed_silence_seconds", "Time since control was last heard.", silence);
+    let mut total = |name, help, value: u64| {
+        text.head(name, "counter", help);
+        text.line(name, "", value);
+    };
+    total("requests_held_refused_total", "Requests that found no place to wait for their tenant.", turned_away);
+    total("streams_told_total", "WebSockets and event streams that were told to end and come again.", told);
     if let Some(shaking) = &admin.shaking {
         handshakes(&mut text, shaking);
     }

@@ -1,23 +1,23 @@
 //! Where a visitor's request goes.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use cache::Mode;
 use model::v1alpha1::{EdgeCache, EdgeCompress};
-use proxy::{Action, Decide, Ended, Forward, Group, Judgement, Labels, Page, Put, Reason, Request, ResponseHead, Shelved};
+use proxy::{Action, Decide, Ended, Forward, Group, Judgement, Labels, Lasting, Page, Put, Reason, Request, ResponseHead, Shelved};
 use routes::{REFUSAL_HEADER, Refusal, Route, RouteState, TENANT_HEADER};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use crate::fair::{Fair, Pass};
 use crate::https::{HSTS, Https};
+use crate::queue::{Place, Queue};
+use crate::streams::{About, StreamPlace};
 use crate::table::{Elsewhere, Lookup, Routes};
 
 /// Longest time for which a request waits for its tenant, however often it was refused.
 const HOLD: Duration = Duration::from_secs(10);
-/// Most requests that wait at once.
-const MOST_HELD: usize = 2000;
 /// Pause before a gate that was not told yet is asked again; it has waited a quarter of a second itself.
 const PAUSE: Duration = Duration::from_millis(50);
 /// How often a gate's disbelief is put to the other gate.
@@ -29,7 +29,7 @@ pub(crate) struct Deliver {
     pub routes: Arc<Routes>,
     https: Option<Https>,
     pub fair: Arc<Fair>,
-    held: AtomicUsize,
+    pub queue: Queue,
 }
 
 /// What is remembered of one request.
@@ -42,6 +42,10 @@ pub(crate) struct Ticket {
     stay: Option<String>,
     /// Kept to the end of the request.
     pass: Option<Pass>,
+    /// Its number among those who wait, should it have to again.
+    number: Option<u64>,
+    /// Kept to the end of a WebSocket or an event stream.
+    stream: Option<StreamPlace>,
 }
 
 /// Why a request waits.
@@ -52,31 +56,40 @@ enum Wait {
     Gate,
 }
 
+impl Wait {
+    /// What a request to this route waits for, where it has to.
+    fn for_route(route: &Route, refusal: Option<Refusal>, request: Request<'_>) -> Option<Self> {
+        match (route.state(), refusal) {
+            (RouteState::Held | RouteState::Moved, _) => Some(Self::Routes(Reason::TenantHeld)),
+            (RouteState::ReadOnly, _) if may_write(request) => Some(Self::Routes(Reason::TenantReadOnly)),
+            (_, Some(Refusal::Moved(epoch))) if route.epoch() < epoch => Some(Self::Routes(Reason::TenantMoving)),
+            (_, Some(Refusal::NotYet)) => Some(Self::Gate),
+            (_, _) => None,
+        }
+    }
+
+    const fn reason(&self) -> Reason {
+        match self {
+            Self::Routes(reason) => *reason,
+            Self::Gate => Reason::TenantMoving,
+        }
+    }
+}
+
 impl Deliver {
     pub(crate) fn new(routes: Arc<Routes>, fair: Arc<Fair>, https: Option<Https>) -> Self {
-        Self { routes, fair, https, held: AtomicUsize::default() }
+        Self { routes, fair, https, queue: Queue::default() }
     }
 
-    /// Requests that wait now.
-    pub(crate) fn held(&self) -> usize {
-        self.held.load(Relaxed)
-    }
-
-    /// Waits as it must; the page to answer where it may not, or no longer.
-    async fn hold(&self, wait: &Wait, deadline: Instant, changes: &mut tokio::sync::watch::Receiver<u64>) -> Option<Page> {
-        let reason = match wait {
-            Wait::Routes(reason) => *reason,
-            Wait::Gate => Reason::TenantMoving,
-        };
-        let Some(_place) = Held::take(&self.held) else { return Some(Page::of(reason)) };
-        let in_time = match wait {
-            Wait::Routes(_) => tokio::time::timeout_at(deadline, changes.changed()).await.is_ok_and(|changed| changed.is_ok()),
-            Wait::Gate => {
-                tokio::time::sleep(PAUSE).await;
-                Instant::now() < deadline
-            }
-        };
-        (!in_time).then(|| Page::of(reason))
+    /// The place that a request has among those who wait, or one that it takes; `None` where there is none left.
+    fn place<'p, 'q>(&'q self, place: &'p mut Option<Place<'q>>, tenant: &str, ticket: &mut Ticket) -> Option<&'p Place<'q>> {
+        if place.as_ref().is_none_or(|place| place.tenant() != tenant) {
+            // The one of another tenant is given up first.
+            *place = None;
+            *place = self.queue.enter(tenant, ticket.number);
+            ticket.number = place.as_ref().map(Place::number).or(ticket.number);
+        }
+        place.as_ref()
     }
 }
 
@@ -90,7 +103,7 @@ impl Decide for Deliver {
             }
             ticket.stay = https.stay(request);
         }
-        let mut changes = None;
+        let (mut changes, mut place) = (None, None::<Place<'_>>);
         loop {
             // Routes are looked up after the subscription, so no change is missed between.
             let (route, group, elsewhere) = match self.routes.lookup(request.head.host()) {
@@ -109,15 +122,17 @@ impl Decide for Deliver {
             if let Some(elsewhere) = &elsewhere {
                 return Action::Answer(redirect_page(elsewhere, request));
             }
-            let wait = match (route.state(), ticket.refusal) {
-                (RouteState::Suspended, _) => return Action::Answer(Page::of(Reason::TenantSuspended)),
-                (RouteState::Held | RouteState::Moved, _) => Some(Wait::Routes(Reason::TenantHeld)),
-                (RouteState::ReadOnly, _) if !request.head.is_safe() => Some(Wait::Routes(Reason::TenantReadOnly)),
-                (_, Some(Refusal::Moved(epoch))) if route.epoch() < epoch => Some(Wait::Routes(Reason::TenantMoving)),
-                (_, Some(Refusal::NotYet)) => Some(Wait::Gate),
-                (_, _) => None,
-            };
+            if route.state() == RouteState::Suspended {
+                return Action::Answer(Page::of(Reason::TenantSuspended));
+            }
+            let wait = Wait::for_route(&route, ticket.refusal, request);
             let Some(wait) = wait else {
+                // Those who waited go one after the other; meanwhile the tenant may have closed again.
+                if let Some(place) = &place
+                    && place.turn().await
+                {
+                    continue;
+                }
                 return Action::Forward(Forward { to: group, otherwise: Reason::UpstreamUnreachable });
             };
             let deadline = *ticket.deadline.get_or_insert_with(|| Instant::now() + HOLD);
@@ -125,7 +140,9 @@ impl Decide for Deliver {
                 changes = Some(self.routes.changes());
                 continue;
             };
-            if let Some(page) = self.hold(&wait, deadline, changes).await {
+            let Some(taken) = self.place(&mut place, route.tenant(), ticket) else { return Action::Answer(Page::of(wait.reason())) };
+            taken.closed();
+            if let Some(page) = hold(&wait, deadline, changes).await {
                 return Action::Answer(page);
             }
             if matches!(wait, Wait::Gate) {
@@ -188,6 +205,11 @@ impl Decide for Deliver {
         ticket.route.as_ref().is_some_and(|route| route.compress() == EdgeCompress::On)
     }
 
+    fn lasts(&self, ticket: &mut Ticket, request: Request<'_>, kind: Lasting) -> Option<CancellationToken> {
+        let about = About::new(request.head.host(), ticket.route.clone()?, kind);
+        Some(ticket.stream.insert(self.routes.stream(about)).end())
+    }
+
     fn ended(&self, ticket: &Ticket, ended: &Ended) {
         if let Some(pass) = &ticket.pass {
             pass.ended(ended);
@@ -211,19 +233,19 @@ fn redirect_page(elsewhere: &Elsewhere, request: Request<'_>) -> Page {
     Page::text(elsewhere.status, format!("{location}\n")).with("Location", location)
 }
 
-/// A place among the requests that wait.
-struct Held<'a>(&'a AtomicUsize);
-
-impl<'a> Held<'a> {
-    fn take(held: &'a AtomicUsize) -> Option<Self> {
-        let place = Self(held);
-        // Counted first, so that the bound holds; the place is given back by its drop.
-        (held.fetch_add(1, Relaxed) < MOST_HELD).then_some(()).map(|()| place)
-    }
+/// Waits as it must; the page to answer where it may no longer.
+async fn hold(wait: &Wait, deadline: Instant, changes: &mut tokio::sync::watch::Receiver<u64>) -> Option<Page> {
+    let in_time = match wait {
+        Wait::Routes(_) => tokio::time::timeout_at(deadline, changes.changed()).await.is_ok_and(|changed| changed.is_ok()),
+        Wait::Gate => {
+            tokio::time::sleep(PAUSE).await;
+            Instant::now() < deadline
+        }
+    };
+    (!in_time).then(|| Page::of(wait.reason()))
 }
 
-impl Drop for Held<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Relaxed);
-    }
+/// Whether a request may write, or open what may.
+fn may_write(request: Request<'_>) -> bool {
+    !request.head.is_safe() || request.head.find("upgrade").is_some()
 }

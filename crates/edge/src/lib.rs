@@ -21,8 +21,10 @@ mod https;
 mod limits;
 mod probes;
 mod purges;
+mod queue;
 mod report;
 mod run;
+mod streams;
 mod table;
 mod watchdog;
 

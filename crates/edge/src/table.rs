@@ -13,6 +13,8 @@ use proxy::{Group, Upstream};
 use routes::{ApplyError, CellEndpoint, Delta, Refused, Route, Table};
 use tokio::sync::watch;
 
+use crate::streams::{About, StreamPlace, UnderWay};
+
 /// Most changes that wait to be written; more are written as a whole table.
 const MOST_UNWRITTEN: usize = 10_000;
 /// How often it is looked whether the last reader has left a table that was replaced as a whole.
@@ -25,6 +27,7 @@ pub(crate) struct Routes {
     unwritten: Mutex<Unwritten>,
     changed: watch::Sender<u64>,
     gates_changed: watch::Sender<u64>,
+    streams: UnderWay,
 }
 
 /// One version.
@@ -79,6 +82,7 @@ impl Routes {
             unwritten: Mutex::new(Unwritten::Changes(Vec::new())),
             changed,
             gates_changed: watch::Sender::new(0),
+            streams: UnderWay::default(),
         }
     }
 
@@ -118,6 +122,16 @@ impl Routes {
         gates
     }
 
+    /// A WebSocket or an event stream begins; its place ends it once these routes do.
+    pub(crate) fn stream(&self, about: About) -> StreamPlace {
+        self.streams.begin(about, |about| about.goes_on(&self.now.load().table))
+    }
+
+    /// Streams under way, and how many were told to end so far.
+    pub(crate) fn streams(&self) -> (usize, u64) {
+        self.streams.counts()
+    }
+
     /// What is to be written.
     pub(crate) fn unwritten(&self) -> Unwritten {
         std::mem::replace(&mut *lock(&self.unwritten), Unwritten::Changes(Vec::new()))
@@ -132,6 +146,7 @@ impl Routes {
         }
         self.set(before.next(next), &before);
         *unwritten = Unwritten::Whole;
+        self.streams.replaced(&self.now.load().table);
         drop(unwritten);
         retire(before);
         Ok(())
@@ -145,6 +160,7 @@ impl Routes {
         let mut table = before.table.clone();
         let refused = table.apply(delta.clone())?;
         self.set(before.next(table), &before);
+        self.streams.changed(&before.table, &delta, &self.now.load().table);
         match &mut *unwritten {
             Unwritten::Changes(changes) if changes.len() < MOST_UNWRITTEN => changes.push(delta),
             full => *full = Unwritten::Whole,

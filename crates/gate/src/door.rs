@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::Epoch;
-use proxy::{Action, Decide, Forward, Labels, Page, Put, Reason, Request};
+use proxy::{Action, Decide, Forward, Labels, Lasting, Page, Place, Put, Reason, Request};
 use routes::{GateTenantState, REFUSAL_HEADER, Refusal, TENANT_HEADER, TenantHeader};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::busy::UnderWay;
 use crate::known::Memory;
+use crate::lasting::About;
 
 /// How long a request waits for a push that must be on its way.
 const PUSH: Duration = Duration::from_millis(250);
@@ -32,6 +33,7 @@ pub(crate) struct Ticket {
     header: Option<Arc<TenantHeader>>,
     /// Kept to the end of the request.
     under_way: Option<UnderWay>,
+    stream: Option<Place<About>>,
 }
 
 impl Ticket {
@@ -52,6 +54,8 @@ impl Decide for Door {
         let Some(text) = request.head.find_only(TENANT_HEADER).and_then(|value| std::str::from_utf8(value).ok()) else {
             return refuse(Refusal::BadMac);
         };
+        // What goes through another protocol may write.
+        let safe = request.head.is_safe() && request.head.find("upgrade").is_none();
         let mut waiting = None;
         loop {
             let known = self.memory.known();
@@ -60,9 +64,9 @@ impl Decide for Door {
             };
             ticket.header = Some(header.clone());
             // Counted before the state is looked at, so that nobody slips in behind a tenant that was just closed.
-            ticket.under_way = Some(self.memory.busy.begin(header.clone(), !request.head.is_safe()));
+            ticket.under_way = Some(self.memory.busy.begin(header.clone(), !safe));
             let known = self.memory.known();
-            let verdict = judge(known.tenant(&header.tenant), header.epoch, request.head.is_safe());
+            let verdict = judge(known.tenant(&header.tenant), header.epoch, safe);
             match verdict {
                 Verdict::Serve if header.cell == known.state.cell => {
                     return Action::Forward(Forward { to: known.entry.clone(), otherwise: Reason::NoReadyInstance });
@@ -91,6 +95,11 @@ impl Decide for Door {
         }
     }
 
+    fn lasts(&self, ticket: &mut Ticket, _: Request<'_>, kind: Lasting) -> Option<CancellationToken> {
+        let header = ticket.header.clone()?;
+        Some(ticket.stream.insert(self.memory.lasting.begin(&self.memory, header, kind)).end())
+    }
+
     fn labels<'t>(&self, ticket: &'t Ticket) -> Labels<'t> {
         ticket.header.as_ref().map_or_else(Labels::default, |header| Labels {
             tenant: Some(header.tenant.as_str()),
@@ -114,7 +123,7 @@ impl Door {
 
 /// What becomes of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Verdict {
+pub(crate) enum Verdict {
     Serve,
     Refuse(Refusal),
     /// For a push that must be on its way.
@@ -122,7 +131,7 @@ enum Verdict {
 }
 
 /// The table of ports and protocols: what the gate knows of the tenant, against what the edge says.
-fn judge(known: Option<(Epoch, GateTenantState)>, said: Epoch, safe: bool) -> Verdict {
+pub(crate) fn judge(known: Option<(Epoch, GateTenantState)>, said: Epoch, safe: bool) -> Verdict {
     let Some((epoch, state)) = known else { return Verdict::Refuse(Refusal::UnknownTenant) };
     if said > epoch {
         return Verdict::Wait;

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 
 use crate::busy::Busy;
 use crate::egress::Beyond;
+use crate::lasting::UnderWay;
 
 /// Headers that may be remembered as verified, however few tenants there are. Of each tenant there is one, and another during a change of its epoch or of the key.
 const LEAST_VERIFIED: usize = 1000;
@@ -102,6 +103,8 @@ pub(crate) enum Refused {
 pub(crate) struct Memory {
     /// What tenants have under way.
     pub busy: Arc<Busy>,
+    /// Which of that are WebSockets and event streams.
+    pub lasting: UnderWay,
     /// Where destinations beyond the cell are.
     pub beyond: Beyond,
     known: RwLock<Arc<Known>>,
@@ -116,6 +119,7 @@ impl Memory {
         let known = RwLock::new(Arc::new(Known::new(state, &[])));
         Self {
             busy: Arc::default(),
+            lasting: UnderWay::default(),
             beyond: Beyond::default(),
             known,
             verified: RwLock::default(),

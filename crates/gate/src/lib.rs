@@ -13,6 +13,7 @@ mod disk;
 mod door;
 mod egress;
 mod known;
+mod lasting;
 mod probes;
 mod run;
 mod services;

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::admin::{Admin, router};
 use crate::door::Door;
 use crate::known::Memory;
-use crate::{disk, egress, probes, services};
+use crate::{disk, egress, lasting, probes, services};
 
 /// How long a gate that was told to stop serves on while it says so to whoever asks: edges then go to the other gate before this one closes.
 const FAREWELL: Duration = Duration::from_millis(2500);
@@ -86,6 +86,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Error>
     let admin = tokio::spawn(identity::serve(admin, config, router(Arc::new(state)), |role| *role == Role::Control, ended.clone()));
     let probes = tokio::spawn(probes::probe(memory.clone(), ended.clone()));
     let beyond = tokio::spawn(egress::follow(memory.clone(), ended.clone()));
+    let lasting = tokio::spawn(lasting::follow(memory.clone(), ended.clone()));
     let inner = tokio::spawn(services::relay_all(memory, options.entry.ip(), TcpOptions::default(), tcp, closing.clone()));
     let farewell = {
         let closing = closing.clone();
@@ -101,7 +102,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Error>
     // Tasks end by their tokens; one that panicked has said so already.
     let _ = inner.await;
     ended.cancel();
-    let _ = (probes.await, beyond.await, admin.await);
+    let _ = (probes.await, beyond.await, lasting.await, admin.await);
     served.map_err(Error::Entry)
 }
 

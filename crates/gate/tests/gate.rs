@@ -373,3 +373,58 @@ async fn a_destination_beyond_the_cell_is_reached_by_its_port_and_only_while_the
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
+
+/// An instance that takes every WebSocket and says nothing.
+async fn sockets() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    if stream.read_buf(&mut head).await.unwrap_or(0) == 0 {
+                        return;
+                    }
+                }
+                let answer = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n";
+                let _ = stream.write_all(answer.as_bytes()).await;
+                while stream.read_buf(&mut head).await.unwrap_or(0) > 0 {}
+            });
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn a_closed_tenants_socket_counts_as_a_writer_and_is_ended_after_a_while() {
+    use GateTenantState::{Closed, Open};
+    let world = World::new();
+    let instance_at = sockets().await;
+    let with = |number, tenant| state(number, 5, tenant, vec![instance("web-1", instance_at)], vec![]);
+    world.push(&with(1, Open)).await.unwrap();
+    let mut stream = TcpStream::connect(world.entry()).await.unwrap();
+    let header = header(5, &key(1));
+    let ask = format!("GET / HTTP/1.1\r\nHost: a.example\r\nAtoll-Tenant: {header}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
+    stream.write_all(ask.as_bytes()).await.unwrap();
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.unwrap());
+    }
+    assert!(head.starts_with(b"HTTP/1.1 101 "), "{}", String::from_utf8_lossy(&head));
+    let under_way = |report: &GateReport| report.tenants.first().map(|tenant| (tenant.in_flight, tenant.writes));
+    let began = Instant::now();
+    assert_eq!(under_way(&world.push(&with(2, Closed)).await.unwrap()), Some((1, 1)));
+    // Opened again in time, it goes on.
+    world.push(&with(3, Open)).await.unwrap();
+    assert_eq!(under_way(&world.push(&with(4, Closed)).await.unwrap()), Some((1, 1)));
+    let mut word = Vec::new();
+    tokio::time::timeout(PATIENCE, stream.read_to_end(&mut word)).await.unwrap().unwrap();
+    assert_eq!((word[0], &word[2..4]), (0x88, &[0x03, 0xf4][..]), "told to come again");
+    assert!(began.elapsed() >= Duration::from_secs(5), "edges have their time: {:?}", began.elapsed());
+    let deadline = Instant::now() + PATIENCE;
+    while under_way(&world.report().await).is_some() {
+        assert!(Instant::now() < deadline, "it is still under way");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}

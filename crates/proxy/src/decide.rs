@@ -4,6 +4,8 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use tokio_util::sync::CancellationToken;
+
 use crate::head::{RequestHead, ResponseHead};
 use crate::kept::Shelved;
 use crate::page::{Page, Reason};
@@ -69,6 +71,15 @@ pub struct Labels<'a> {
     pub epoch: Option<u64>,
 }
 
+/// What goes on without an end of its own, for as long as a visitor stays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lasting {
+    /// Another protocol, both ways: a WebSocket, or what the relay does not know. What goes through it may write.
+    Tunnel,
+    /// Events that go down to the visitor (`text/event-stream`).
+    Events,
+}
+
 /// Takes name and value of one field.
 pub type Put<'p> = dyn FnMut(&'static str, &str) + 'p;
 
@@ -104,6 +115,13 @@ pub trait Decide: Send + Sync + 'static {
     fn judge(&self, ticket: &mut Self::Ticket, answer: &ResponseHead) -> Judgement {
         let _ = (ticket, answer);
         Judgement::Pass
+    }
+
+    /// Something lasting begins. What is given here says when it is to end: visitors are then told to come again, as far as their protocol has a word for it.
+    /// Without it, it lasts until one of the two sides ends it.
+    fn lasts(&self, ticket: &mut Self::Ticket, request: Request<'_>, kind: Lasting) -> Option<CancellationToken> {
+        let _ = (ticket, request, kind);
+        None
     }
 
     /// A field that stands in the answer to a visitor, instead of one of that name that came with it.

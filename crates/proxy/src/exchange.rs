@@ -13,7 +13,8 @@ use tokio::net::TcpStream;
 
 use crate::buffer::{Buffer, READ, write_all, write_both};
 use crate::connection::{Connection, Visitor};
-use crate::decide::{Action, Decide, Forward, Judgement, Request};
+use crate::decide::{Action, Decide, Forward, Judgement, Lasting, Request};
+use crate::events;
 use crate::h1::body::BodyOut;
 use crate::h1::chunked::{BadChunk, Piece};
 use crate::h1::framing::{self, BodyIn, RequestFraming};
@@ -301,20 +302,33 @@ impl<D: Decide, S: Stream> Connection<'_, D, S> {
                 out.clear();
                 let adds = [trace.kept.map(Kept::status), server.decide.adds(ticket)];
                 write::response(out, answer, faces, form, framing.length, close, &adds);
+                let request = Request { head, peer: trace.came.peer, secure: trace.came.secure };
+                let end = if events::is_stream(answer, form) { server.decide.lasts(ticket, request, Lasting::Events) } else { None };
+                let (from, body) = (&link.stream, &mut framing.body);
                 let mut receiving = pin!(async {
-                    let (from, body) = (&link.stream, &mut framing.body);
-                    match squeeze {
-                        None => receive(from, link_buffer, body, form, visitor, out, &mut copied, upstream_patience, times, down).await,
-                        Some(squeeze) => {
-                            squeeze.receive(from, link_buffer, body, visitor, out, &mut copied, upstream_patience, times, (down, plain)).await
+                    match (&end, squeeze) {
+                        // On the heap, so that other answers need no room for it. Events are neither compressed nor kept.
+                        (Some(end), _) => {
+                            Box::pin(events::receive(from, link_buffer, body, form, visitor, out, upstream_patience, times, down, end)).await
+                        }
+                        (None, None) => {
+                            receive(from, link_buffer, body, form, visitor, out, &mut copied, upstream_patience, times, down).await.map(|()| true)
+                        }
+                        (None, Some(squeeze)) => {
+                            let sent = squeeze.receive(from, link_buffer, body, visitor, out, &mut copied, upstream_patience, times, (down, plain));
+                            sent.await.map(|()| true)
                         }
                     }
                 });
+                let mut all_taken = true;
                 let done = loop {
                     tokio::select! {
                         biased;
                         result = &mut receiving => break match result {
-                            Ok(()) => Done::Whole { keep: !close, clean: sent == Some(true) },
+                            Ok(all) => {
+                                all_taken = all;
+                                Done::Whole { keep: !close, clean: sent == Some(true) }
+                            }
                             Err(ReceiveError::Upstream) => Done::Cut(form),
                             Err(ReceiveError::Visitor) => Done::ClientGone,
                         },
@@ -325,30 +339,30 @@ impl<D: Decide, S: Stream> Connection<'_, D, S> {
                         () = visitor.closed(), if sent == Some(true) => break Done::ClientGone,
                     }
                 };
-                (Ending::Relayed(done), framing.close, answered_at)
+                (Ending::Relayed(done), framing.close || !all_taken, answered_at)
             }
         };
         match done {
-            Ending::Relayed(done) => self.finish(done, framing_close, link, upstream.address(), answered_at).await,
+            Ending::Relayed(done) => self.finish(done, framing_close, link, trace, ticket, answered_at).await,
             Ending::Kept { entry, kept, clean } => {
-                self.put_back(link, upstream.address(), answered_at, clean && !framing_close);
+                self.put_back(link, trace.upstream, answered_at, clean && !framing_close);
                 Attempt::Out(self.serve_kept(&entry, kept, wishes.close, trace, ticket).await)
             }
         }
     }
 
     /// Keeps a connection for the next request, where it may be. What it brought besides its message is nobody's.
-    fn put_back(&self, link: Link, address: SocketAddr, answered_at: Instant, may: bool) {
-        if may && self.desk.link_buffer.is_empty() {
+    fn put_back(&self, link: Link, address: Option<SocketAddr>, answered_at: Instant, may: bool) {
+        if let Some(address) = address.filter(|_| may && self.desk.link_buffer.is_empty()) {
             self.visitor.worker.pool.put(address, link, answered_at);
         }
     }
 
     /// What remains once nothing is borrowed any more.
-    async fn finish(&mut self, done: Done, close: bool, link: Link, address: SocketAddr, answered_at: Instant) -> Attempt {
+    async fn finish(&mut self, done: Done, close: bool, link: Link, trace: &mut Trace, ticket: &mut D::Ticket, answered_at: Instant) -> Attempt {
         let outcome = match done {
             Done::Whole { keep, clean } => {
-                self.put_back(link, address, answered_at, clean && !close);
+                self.put_back(link, trace.upstream, answered_at, clean && !close);
                 Outcome::Done { keep, body_read: clean }
             }
             Done::Cut(form) => {
@@ -359,16 +373,20 @@ impl<D: Decide, S: Stream> Connection<'_, D, S> {
                 Outcome::Cut
             }
             Done::ClientGone => Outcome::ClientGone,
-            Done::Tunnel => self.tunnel(link).await,
+            Done::Tunnel => self.tunnel(link, trace, ticket).await,
         };
         Attempt::Out(outcome)
     }
 
     /// Another protocol was agreed upon: octets both ways until both sides have ended.
-    async fn tunnel(&mut self, link: Link) -> Outcome {
+    async fn tunnel(&mut self, link: Link, trace: &mut Trace, ticket: &mut D::Ticket) -> Outcome {
         let Visitor { worker, stream, .. } = self.visitor;
         let times = &worker.server.options.times;
-        let Desk { buffer, link_buffer, out, .. } = &mut *self.desk;
+        let Desk { buffer, link_buffer, head, answer, out, .. } = &mut *self.desk;
+        let request = Request { head, peer: trace.came.peer, secure: trace.came.secure };
+        let told = worker.server.decide.lasts(ticket, request, Lasting::Tunnel);
+        let frames = answer.find("upgrade").is_some_and(|protocol| protocol.eq_ignore_ascii_case(b"websocket"));
+        let end = told.map(|told| tunnel::End { told, frames });
         // What came right behind the answer belongs to the other protocol.
         if write_both(stream, out, link_buffer.filled(), times.body).await.is_err() {
             return Outcome::ClientGone;
@@ -376,10 +394,16 @@ impl<D: Decide, S: Stream> Connection<'_, D, S> {
         if write_all(&link.stream, buffer.filled(), times.body).await.is_err() {
             return Outcome::Cut;
         }
-        // A silent tunnel needs no buffers; it takes a desk whenever something comes.
+        trace.up += buffer.filled().len() as u64;
+        trace.down += link_buffer.filled().len() as u64;
+        let ways = [link_buffer.filled(), buffer.filled()].map(|early| tunnel::frames(end.as_ref(), early));
+        // A silent tunnel needs no buffers; it takes a desk whenever something comes. Only the head stays, in no more memory than its text takes: the log asks
+        // for it at the end.
+        let head = self.desk.head.clone();
         worker.clear(std::mem::take(&mut self.desk));
+        self.desk.head = head;
         // However it ends, both connections end with it.
-        tunnel::relay(worker, stream, &link.stream).await;
+        tunnel::relay(worker, stream, &link.stream, end.as_ref(), ways, trace).await;
         Outcome::Done { keep: false, body_read: true }
     }
 }

@@ -12,12 +12,15 @@ mod buffer;
 mod connection;
 mod context;
 mod decide;
+mod events;
 mod exchange;
+mod frames;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod fuzz;
 mod h1;
 mod h2;
 mod kept;
+mod lasting;
 mod metrics;
 mod page;
 mod patience;
@@ -38,9 +41,10 @@ mod worker;
 
 pub use access::AccessLog;
 pub use behind::Behind;
-pub use decide::{Action, Decide, Ended, Forward, Judgement, Labels, Put, Request};
+pub use decide::{Action, Decide, Ended, Forward, Judgement, Labels, Lasting, Put, Request};
 pub use h1::head::{RequestHead, ResponseHead};
 pub use kept::Shelved;
+pub use lasting::{Place, Streams};
 pub use metrics::{Metrics, Text};
 pub use page::{Page, REASON_HEADER, Reason};
 pub use pulse::Pulses;

@@ -85,3 +85,28 @@ async fn a_sampled_log_chooses_the_same_at_edge_and_gate_and_leaves_no_failure_o
     };
     tokio::time::timeout(PATIENCE, ten).await.unwrap();
 }
+
+#[tokio::test]
+async fn a_tunnels_line_names_its_request_and_counts_its_octets() {
+    let backend = Backend::start(|mut connection, _| async move {
+        connection.until("\r\n\r\n").await.unwrap();
+        connection.send("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\nearly").await;
+        let word = connection.exactly(4).await.unwrap();
+        connection.send(&word.to_uppercase()).await;
+    })
+    .await;
+    let written = Written::default();
+    let relay = Relay::logging(&[backend.address], Faces::Visitors, AccessLog::to(written.clone()).unwrap(), |_| {});
+    let mut client = relay.connect().await;
+    client.send("GET /chat HTTP/1.1\r\nHost: shop.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n").await;
+    assert_eq!(status(&client.until("\r\n\r\n").await.unwrap()), 101);
+    assert_eq!(client.exactly(5).await.unwrap(), "early");
+    client.send("ping").await;
+    assert_eq!(client.rest().await, "PING");
+    // Its line is written once both sides have ended.
+    drop(client);
+    let lines = written.until("/chat").await;
+    let line = lines.values().next().unwrap();
+    assert_eq!((&line["method"], &line["host"], &line["status"]), (&"GET".into(), &"shop.example".into(), &101.into()), "{line}");
+    assert_eq!((&line["request_bytes"], &line["response_bytes"]), (&4.into(), &9.into()), "{line}");
+}

@@ -3,10 +3,11 @@
 
 mod behind;
 mod frames;
+mod streams;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -34,6 +35,9 @@ struct World {
     book: Arc<Book>,
     control: SocketAddr,
     stop: CancellationToken,
+    feed: Mutex<Feed>,
+    record: Record,
+    later: tokio::sync::watch::Sender<String>,
 }
 
 impl Drop for World {
@@ -88,10 +92,13 @@ impl World {
             class: None,
             edge: model::v1alpha1::EdgeSpec::default(),
         };
-        let (mut feed, _) = Feed::new("one", Generation(1), [endpoint], [record], 10);
+        let (mut feed, _) = Feed::new("one", Generation(1), [endpoint], [record.clone()], 10);
         let lines: String = feed.catch_up(None, "").lines().unwrap().concat();
+        let (later, told) = tokio::sync::watch::channel(String::new());
         let routes = get(move || {
-            let lines = tokio_stream::StreamExt::chain(tokio_stream::once(Ok::<_, std::io::Error>(lines)), tokio_stream::pending());
+            use tokio_stream::StreamExt as _;
+            let later = tokio_stream::wrappers::WatchStream::from_changes(told).map(Ok);
+            let lines = tokio_stream::once(Ok::<_, std::io::Error>(lines)).chain(later);
             async { Response::new(Body::from_stream(lines)) }
         });
         let book = Arc::new(book(folder.path()));
@@ -103,7 +110,15 @@ impl World {
         let (control, stop) = (listener.local_addr().unwrap(), CancellationToken::new());
         let config = tls::server_config(&folder.path().join("control")).unwrap();
         tokio::spawn(identity::serve(listener, config, router, |role| matches!(role, Role::Edge(_)), stop.clone()));
-        Self { folder, at, book, control, stop }
+        Self { folder, at, book, control, stop, feed: Mutex::new(feed), record, later }
+    }
+
+    /// Holds the tenant.
+    fn hold(&self) {
+        let mut feed = self.feed.lock().unwrap();
+        let (generation, cells) = (feed.table().generation(), feed.table().cells().map(|cell| CellEndpoint::clone(cell)).collect::<Vec<_>>());
+        feed.publish(cells, [Record { state: RouteState::Held, ..self.record.clone() }]).unwrap();
+        self.later.send_replace(feed.catch_up(Some(generation), "one").lines().unwrap().concat());
     }
 
     async fn start(&self, name: &str) -> CancellationToken {
@@ -196,10 +211,18 @@ async fn gate(mut stream: TcpStream) {
             head.push(octet[0]);
         }
         let text = String::from_utf8(std::mem::take(&mut head)).unwrap();
-        if text.contains("Upgrade: echo") {
-            stream.write_all(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n").await.unwrap();
+        if text.contains("Upgrade: ") {
+            let protocol = if text.contains("Upgrade: echo") { "echo" } else { "websocket" };
+            let answer = format!("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: {protocol}\r\n\r\n");
+            stream.write_all(answer.as_bytes()).await.unwrap();
             let (mut read, mut write) = stream.split();
             let _ = tokio::io::copy(&mut read, &mut write).await;
+            return;
+        }
+        if text.starts_with("GET /events ") {
+            let answer = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n9\r\ndata: 1\n\n\r\n";
+            stream.write_all(answer.as_bytes()).await.unwrap();
+            while stream.read(&mut octet).await.is_ok_and(|count| count > 0) {}
             return;
         }
         let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name).map(str::to_owned));
@@ -321,6 +344,9 @@ async fn the_door_passes_to_the_next_edge_and_certificates_outlive_control() {
         at: world.at,
         book: world.book.clone(),
         stop: CancellationToken::new(),
+        feed: Mutex::new(Feed::new("none", Generation(1), [], [], 10).0),
+        record: world.record.clone(),
+        later: world.later.clone(),
     };
     for name in ["edge", "identity"] {
         std::fs::rename(world.folder.path().join(name), alone.folder.path().join(name)).unwrap();

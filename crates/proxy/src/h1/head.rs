@@ -63,7 +63,7 @@ struct FieldAt {
 }
 
 /// Fields in the octets they came in.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Lines {
     raw: Vec<u8>,
     fields: Vec<FieldAt>,
@@ -94,7 +94,7 @@ fn place(raw: &[u8], part: &[u8]) -> Range<usize> {
 }
 
 /// The head of a request.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct RequestHead {
     lines: Lines,
     method: Range<usize>,

@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use proxy::{
-    AccessLog, Action, Decide, Faces, Forward, Group, Judgement, Labels, Options, Page, Put, Reason, Request, ResponseHead, Server, Shelved, Upstream,
+    AccessLog, Action, Decide, Faces, Forward, Group, Judgement, Labels, Lasting, Options, Page, Put, Reason, Request, ResponseHead, Server, Shelved,
+    Upstream,
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -21,6 +22,8 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 pub struct Everything {
     pub group: Mutex<Group>,
     pub compresses: bool,
+    /// Ends what lasts.
+    pub end: CancellationToken,
 }
 
 impl Decide for Everything {
@@ -54,6 +57,10 @@ impl Decide for Everything {
 
     fn compresses(&self, _: &u32) -> bool {
         self.compresses
+    }
+
+    fn lasts(&self, _: &mut u32, _: Request<'_>, _: Lasting) -> Option<CancellationToken> {
+        Some(self.end.clone())
     }
 
     fn labels<'t>(&self, _: &'t u32) -> Labels<'t> {
@@ -92,7 +99,7 @@ impl Relay {
         let mut options = Options::new("test", faces, 1);
         change(&mut options);
         let members = upstreams.iter().enumerate().map(|(n, address)| Arc::new(Upstream::new(format!("u{n}"), *address)));
-        let decide = Arc::new(Everything { group: Mutex::new(Group::new(members)), compresses });
+        let decide = Arc::new(Everything { group: Mutex::new(Group::new(members)), compresses, end: CancellationToken::new() });
         let server = Server::new(decide.clone(), options, log);
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();

@@ -1,0 +1,58 @@
+//! What lasts, over TLS and in frames, when its tenant is held.
+
+use http::{Request, StatusCode};
+
+use super::*;
+
+async fn world() -> World {
+    let world = World::new().await;
+    world.book.put(vec![("shop".to_owned(), certificate(&["shop.example"]))]).unwrap();
+    world.start("one").await;
+    world.served().await;
+    world
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hold_ends_event_streams_in_frames_in_order_and_the_connection_goes_on() {
+    let world = world().await;
+    let stream = world.visit_speaking("shop.example", b"h2").await.unwrap();
+    let (sender, connection): (h2::client::SendRequest<bytes::Bytes>, _) = h2::client::handshake(stream).await.unwrap();
+    tokio::spawn(connection);
+    let mut sender = sender.ready().await.unwrap();
+    let (answer, _) = sender.send_request(Request::get("https://shop.example/events").body(()).unwrap(), true).unwrap();
+    let answer = answer.await.unwrap();
+    assert_eq!(answer.status(), StatusCode::OK);
+    let mut body = answer.into_body();
+    let first = body.data().await.unwrap().unwrap();
+    assert_eq!(first, "data: 1\n\n");
+    world.hold();
+    let rest = async {
+        let mut rest = Vec::new();
+        while let Some(data) = body.data().await {
+            rest.extend_from_slice(&data.expect("no reset"));
+        }
+        String::from_utf8(rest).unwrap()
+    };
+    let rest = tokio::time::timeout(PATIENCE, rest).await.unwrap();
+    assert!(rest.starts_with("retry: ") && rest.ends_with("\n\n"), "{rest:?}");
+    let mut sender = sender.ready().await.unwrap();
+    let (answer, _) = sender.send_request(Request::get("https://nobody.example/").body(()).unwrap(), true).unwrap();
+    assert!(answer.await.is_ok(), "only the stream has ended");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hold_ends_sockets_over_tls_with_a_word() {
+    let world = world().await;
+    let mut stream = world.visit("shop.example").await.unwrap();
+    stream.write_all(b"GET /up HTTP/1.1\r\nHost: shop.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n").await.unwrap();
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.unwrap());
+    }
+    assert!(head.starts_with(b"HTTP/1.1 101"), "{}", String::from_utf8_lossy(&head));
+    world.hold();
+    let mut word = Vec::new();
+    // Nothing but the word, and then the end, though this visitor never answers.
+    tokio::time::timeout(PATIENCE, stream.read_to_end(&mut word)).await.unwrap().unwrap();
+    assert_eq!((word[0], &word[2..4], word.len()), (0x88, &[0x03, 0xf4][..], 2 + usize::from(word[1])));
+}
