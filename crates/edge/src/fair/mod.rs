@@ -24,6 +24,8 @@ pub use tenant::Facts;
 pub(crate) use tenant::Pass;
 use tenant::{Client, Crowd, Tenant};
 
+/// Time counts from so long before the start, so that whatever ends had a beginning.
+const LONG: Duration = Duration::from_secs(24 * 3600);
 /// Maps that are locked apart.
 const SHARDS: usize = 64;
 /// Most addresses that are remembered in one shard; beyond it, a new one is served without being counted.
@@ -74,7 +76,7 @@ impl Fair {
 
     /// Lets a request in, now or in a moment; what it takes is counted until the pass is dropped.
     pub(crate) async fn enter(self: &Arc<Self>, tenant: &str, class: Option<&str>, client: IpAddr) -> Result<Pass, Denied> {
-        let now = self.began.elapsed();
+        let now = self.now();
         let classes = self.classes.read().unwrap_or_else(PoisonError::into_inner).clone();
         let class = classes.of(class);
         let tenant = self.tenant(tenant);
@@ -113,7 +115,7 @@ impl Fair {
 
     /// Forgets addresses that owe nothing.
     fn sweep(&self) {
-        let now = self.began.elapsed();
+        let now = self.now();
         for shard in &self.clients {
             lock(shard).retain(|_, client| Arc::strong_count(client) > 1 || !client.is_even(now));
         }
@@ -121,7 +123,7 @@ impl Fair {
 
     /// What every tenant took since the last time this was asked. Tenants that are idle are forgotten.
     fn take_facts(&self) -> Vec<(TenantName, Facts)> {
-        let now = self.began.elapsed();
+        let now = self.now();
         let mut all = Vec::new();
         for shard in &self.tenants {
             lock(shard).retain(|name, tenant| {
@@ -139,7 +141,7 @@ impl Fair {
 
     /// Time by which bodies and rates are counted.
     fn now(&self) -> Duration {
-        self.began.elapsed()
+        LONG + self.began.elapsed()
     }
 
     /// When the edge is crowded, whether a tenant holds more than an equal share of it.

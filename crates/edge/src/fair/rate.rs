@@ -51,13 +51,13 @@ impl Taken {
         }
     }
 
-    /// Takes what was used already, also beyond the burst; whoever comes next waits for it.
-    pub(crate) fn owe(&self, rate: Rate, units: u64, now: Duration) {
+    /// Takes what was used already, since `from`, also beyond the burst; whoever comes next waits for what was not earned in that time.
+    pub(crate) fn owe(&self, rate: Rate, units: u64, from: Duration) {
         if rate.unit == 0 {
             return;
         }
-        let (now, cost) = (parts(now), rate.unit.saturating_mul(units));
-        let add = |earned: u64| Some(earned.max(now).saturating_add(cost));
+        let (from, cost) = (parts(from), rate.unit.saturating_mul(units));
+        let add = |earned: u64| Some(earned.max(from).saturating_add(cost));
         // The closure never refuses.
         let _ = self.0.fetch_update(Relaxed, Relaxed, add);
     }

@@ -193,7 +193,8 @@ impl Pass {
 
     /// Notes how the request ended; its octets are owed by the tenant's next ones.
     pub(crate) fn ended(&self, ended: &Ended) {
-        self.place.tenant.octets.owe(self.octets, ended.up + ended.down, self.fair.now());
+        // From its beginning: what took an hour was earned in that hour, also where nothing was asked for meanwhile.
+        self.place.tenant.octets.owe(self.octets, ended.up + ended.down, self.fair.now().saturating_sub(ended.took));
         let counts = &self.place.tenant.counts;
         counts.requests.fetch_add(1, Relaxed);
         counts.errors.fetch_add(u64::from(ended.status >= 500 || ended.cut), Relaxed);

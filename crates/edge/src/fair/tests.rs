@@ -103,6 +103,12 @@ async fn octets_that_were_used_are_owed() {
     let denied = fair.enter(one.as_str(), None, address(1)).await.unwrap_err();
     assert_eq!(denied.reason, Reason::TenantLimited);
     assert!(denied.after > Duration::from_secs(8) && denied.after < Duration::from_secs(11), "{denied:?}");
+    // A tunnel that took an hour for as much as an hour earns owes nothing at its end.
+    let two = name("two");
+    let pass = fair.enter(two.as_str(), None, address(1)).await.unwrap();
+    pass.ended(&proxy::Ended { took: Duration::from_secs(3600), ..ended(0, 3_600_000) });
+    drop(pass);
+    fair.enter(two.as_str(), None, address(1)).await.unwrap();
 }
 
 #[tokio::test]
