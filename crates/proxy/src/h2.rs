@@ -1,4 +1,5 @@
 //! HTTP/2 (RFC 9113) with visitors: each of its requests becomes one on a connection of its own in memory, so that the relay's rules hold for it as they stand.
+//! A WebSocket (RFC 8441) is one more of them: an upgrade, and from then on octets both ways.
 //!
 //! The library reads frames and keeps the two windows. What it is told to bear is bounded: streams at once, octets of a head (with its continuations), resets that wait
 //! to be looked at; and whoever takes back most of what it asks for is sent away.
@@ -57,6 +58,7 @@ pub(crate) async fn serve<D: Decide>(worker: Arc<Worker<D>>, stream: TlsStream, 
         .initial_connection_window_size(WINDOWS)
         .max_header_list_size(u32::try_from(head).unwrap_or(u32::MAX))
         .max_send_buffer_size(SENDING)
+        .enable_connect_protocol()
         .max_pending_accept_reset_streams(RESETS)
         .max_local_error_reset_streams(Some(ERRORS));
     let Ok(Ok(mut connection)) = tokio::time::timeout(times.head, builder.handshake(stream)).await else { return };
@@ -117,7 +119,8 @@ async fn exchange<D: Decide>(worker: Arc<Worker<D>>, peer: SocketAddr, request: 
     // It outlives this function by the time it takes to note that the visitor has gone.
     tokio::spawn(Visitor::new(worker, near, peer).serve());
     let up = ask(&far, asked.head, asked.chunked, body);
-    let down = answer(&far, parts.method == http::Method::HEAD, &mut respond, &times);
+    let wanted = Wanted { bodiless: parts.method == http::Method::HEAD, socket: asked.socket };
+    let down = answer(&far, wanted, &mut respond, &times);
     let (mut up, mut down) = (std::pin::pin!(up), std::pin::pin!(down));
     let mut whole = false;
     loop {
@@ -152,10 +155,17 @@ async fn ask(far: &Far, head: Vec<u8>, chunked: bool, mut body: RecvStream) -> R
     Ok(())
 }
 
+/// What was asked for.
+#[derive(Debug, Clone, Copy)]
+struct Wanted {
+    bodiless: bool,
+    socket: bool,
+}
+
 /// Passes on what the relay answers.
-async fn answer(far: &Far, bodiless: bool, respond: &mut SendResponse<Bytes>, times: &Times) -> Ended {
+async fn answer(far: &Far, wanted: Wanted, respond: &mut SendResponse<Bytes>, times: &Times) -> Ended {
     let (mut buffer, mut head) = (Vec::new(), ResponseHead::default());
-    let body = match answer_head(far, bodiless, respond, &mut buffer, &mut head).await {
+    let body = match answer_head(far, wanted, respond, &mut buffer, &mut head).await {
         Ok(body) => body,
         Err(ended) => return ended,
     };
@@ -170,7 +180,7 @@ async fn answer(far: &Far, bodiless: bool, respond: &mut SendResponse<Bytes>, ti
 /// Reads the head of the final answer, and how its body is read.
 async fn answer_head(
     far: &Far,
-    bodiless: bool,
+    wanted: Wanted,
     respond: &mut SendResponse<Bytes>,
     buffer: &mut Vec<u8>,
     head: &mut ResponseHead,
@@ -191,11 +201,14 @@ async fn answer_head(
         };
         let parsed = head.parse(&buffer[..end]);
         buffer.drain(..end);
+        if wanted.socket && parsed.is_ok() && head.status() == 101 {
+            return Ok(BodyIn::UntilClose);
+        }
         // Interim words are of use to nobody who speaks frames.
         if parsed.is_ok() && (100..200).contains(&head.status()) {
             continue;
         }
-        return match parsed.and_then(|()| framing::response(head, bodiless, false)) {
+        return match parsed.and_then(|()| framing::response(head, wanted.bodiless, false)) {
             Ok(framing) => Ok(framing.body),
             Err(_) => Err(reset(respond, Code::INTERNAL_ERROR)),
         };

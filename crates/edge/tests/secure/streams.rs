@@ -41,6 +41,49 @@ async fn a_hold_ends_event_streams_in_frames_in_order_and_the_connection_goes_on
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_socket_is_a_stream_among_others_and_ends_with_a_word() {
+    let world = world().await;
+    let stream = world.visit_speaking("shop.example", b"h2").await.unwrap();
+    let (sender, connection): (h2::client::SendRequest<bytes::Bytes>, _) = h2::client::handshake(stream).await.unwrap();
+    tokio::spawn(connection);
+    let mut sender = sender.ready().await.unwrap();
+    // An answer to anything says that the edge's settings have come.
+    let (answer, _) = sender.send_request(Request::get("https://shop.example/").body(()).unwrap(), true).unwrap();
+    assert!(answer.await.is_ok() && sender.is_extended_connect_protocol_enabled());
+    let ask = |protocol: &'static str| {
+        let ask = Request::builder().method("CONNECT").uri("https://shop.example/up").header("sec-websocket-version", "13");
+        ask.extension(h2::ext::Protocol::from_static(protocol)).body(()).unwrap()
+    };
+    let mut sender = sender.ready().await.unwrap();
+    let (refused, _) = sender.send_request(ask("other"), false).unwrap();
+    assert_eq!(refused.await.unwrap().status(), StatusCode::NOT_IMPLEMENTED);
+    let mut sender = sender.ready().await.unwrap();
+    let (answer, mut up) = sender.send_request(ask("websocket"), false).unwrap();
+    let answer = answer.await.unwrap();
+    assert_eq!((answer.status(), answer.headers().contains_key("upgrade")), (StatusCode::OK, false));
+    let mut down = answer.into_body();
+    for word in ["hello", "again"] {
+        let frame = [&[0x81, 5], word.as_bytes()].concat();
+        up.send_data(frame.clone().into(), false).unwrap();
+        let mut back = Vec::new();
+        while back.len() < frame.len() {
+            back.extend_from_slice(&tokio::time::timeout(PATIENCE, down.data()).await.unwrap().unwrap().unwrap());
+        }
+        assert_eq!(back, frame);
+    }
+    world.hold();
+    let rest = async {
+        let mut rest = Vec::new();
+        while let Some(data) = down.data().await {
+            rest.extend_from_slice(&data.expect("no reset"));
+        }
+        rest
+    };
+    let word = tokio::time::timeout(PATIENCE, rest).await.unwrap();
+    assert_eq!((word[0], &word[2..4], word.len()), (0x88, &[0x03, 0xf4][..], 2 + usize::from(word[1])));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_hold_ends_sockets_over_tls_with_a_word() {
     let world = world().await;
     let mut stream = world.visit("shop.example").await.unwrap();

@@ -1,5 +1,6 @@
 //! Heads from one protocol into the other. What is written here is read by the relay's own strict rules, so this only has to lose nothing and to add nothing.
 
+use h2::ext::Protocol;
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 
@@ -13,13 +14,33 @@ pub(super) struct Asked {
     pub head: Vec<u8>,
     /// The body must be written in chunks.
     pub chunked: bool,
+    /// It asks for a WebSocket (RFC 8441): what follows the head are its octets.
+    pub socket: bool,
+}
+
+/// Digits of base 64, and those of them that may end sixteen octets.
+const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+const LAST_DIGITS: &[u8; 4] = b"AQgw";
+
+/// A key for the handshake of a WebSocket, which HTTP/2 does without: sixteen octets that nobody used before.
+fn key() -> [u8; 24] {
+    let mut key = [b'='; 24];
+    for digit in &mut key[..21] {
+        *digit = DIGITS[usize::from(rand::random::<u8>() % 64)];
+    }
+    key[21] = LAST_DIGITS[usize::from(rand::random::<u8>() % 4)];
+    key
 }
 
 /// Writes a request's head, or refuses it.
 pub(super) fn request(parts: &Parts, bodiless: bool) -> Result<Asked, StatusCode> {
-    if parts.method == Method::CONNECT {
-        return Err(StatusCode::NOT_IMPLEMENTED);
-    }
+    let protocol = parts.extensions.get::<Protocol>().map(Protocol::as_str);
+    let socket = match (parts.method == Method::CONNECT, protocol) {
+        (true, Some("websocket")) => true,
+        (true, _) => return Err(StatusCode::NOT_IMPLEMENTED),
+        (false, Some(_)) => return Err(StatusCode::BAD_REQUEST),
+        (false, None) => false,
+    };
     let host = parts.headers.get("host").map(HeaderValue::as_bytes);
     let authority = parts.uri.authority().map(|authority| authority.as_str().as_bytes());
     let host = match (authority, host) {
@@ -29,7 +50,8 @@ pub(super) fn request(parts: &Parts, bodiless: bool) -> Result<Asked, StatusCode
     };
     let target = parts.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
     let mut head = Vec::with_capacity(1024);
-    for part in [parts.method.as_str().as_bytes(), b" ", target.as_bytes(), b" HTTP/1.1\r\nHost: ", host, b"\r\nConnection: close\r\n"] {
+    let (method, connection) = if socket { ("GET", &b"Upgrade\r\nUpgrade: websocket"[..]) } else { (parts.method.as_str(), &b"close"[..]) };
+    for part in [method.as_bytes(), b" ", target.as_bytes(), b" HTTP/1.1\r\nHost: ", host, b"\r\nConnection: ", connection, b"\r\n"] {
         head.extend_from_slice(part);
     }
     let mut put = |name: &[u8], value: &[u8]| {
@@ -37,29 +59,33 @@ pub(super) fn request(parts: &Parts, bodiless: bool) -> Result<Asked, StatusCode
             head.extend_from_slice(part);
         }
     };
-    for (name, value) in parts.headers.iter().filter(|(name, _)| !OF_CONNECTIONS.contains(&name.as_str()) && name != &"host" && name != &"cookie") {
+    let apart = |name: &str| OF_CONNECTIONS.contains(&name) || matches!(name, "host" | "cookie" | "sec-websocket-key");
+    for (name, value) in parts.headers.iter().filter(|(name, _)| !apart(name.as_str())) {
         put(name.as_str().as_bytes(), value.as_bytes());
+    }
+    if socket {
+        put(b"Sec-WebSocket-Key", &key());
     }
     // Crumbs are one field again (RFC 9113, 8.2.3).
     let crumbs: Vec<&[u8]> = parts.headers.get_all("cookie").iter().map(HeaderValue::as_bytes).collect();
     if !crumbs.is_empty() {
         put(b"Cookie", &crumbs.join(&b"; "[..]));
     }
-    let chunked = !bodiless && !parts.headers.contains_key("content-length");
+    let chunked = !bodiless && !socket && !parts.headers.contains_key("content-length");
     if chunked {
         put(b"Transfer-Encoding", b"chunked");
     }
     head.extend_from_slice(b"\r\n");
-    Ok(Asked { head, chunked })
+    Ok(Asked { head, chunked, socket })
 }
 
-/// An answer's head. Fields that HTTP/2 cannot say are left out.
+/// An answer's head. Fields that HTTP/2 cannot say are left out; a WebSocket begins with 200 (RFC 8441, 5).
 pub(super) fn response(head: &ResponseHead) -> Option<Response<()>> {
     let mut response = Response::new(());
-    *response.status_mut() = StatusCode::from_u16(head.status()).ok()?;
+    *response.status_mut() = StatusCode::from_u16(if head.status() == 101 { 200 } else { head.status() }).ok()?;
     for (name, value) in head.fields() {
         let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) else { continue };
-        if !OF_CONNECTIONS.contains(&name.as_str()) {
+        if !OF_CONNECTIONS.contains(&name.as_str()) && name != "sec-websocket-accept" {
             response.headers_mut().append(name, value);
         }
     }
