@@ -2,8 +2,8 @@
 //!
 //! **Requests** are looked at when
 //! 1. the method is GET or HEAD (only answers to GET are kept), the target a path of at most [`TARGET`] octets;
-//! 2. they bring no credentials (`Authorization`), want no part (`Range`), set no condition that a cache cannot judge (`If-Match`, `If-Unmodified-Since`), do not
-//!    forbid it (`no-store`), and do not ask to be read as another method (`X-HTTP-Method-Override` and its like);
+//! 2. they bring no credentials (`Authorization`), want no part (`Range`) and no events (`Accept: text/event-stream`), set no condition that a cache cannot judge
+//!    (`If-Match`, `If-Unmodified-Since`), do not forbid it (`no-store`), and do not ask to be read as another method (`X-HTTP-Method-Override` and its like);
 //! 3. in mode [`Mode::Static`], the path ends like a file ([`family`]).
 //!
 //! Who shows a cookie is somebody, and what he is told may be meant for him alone. So with a cookie only files are found and kept, and what says of itself that it is
@@ -129,7 +129,10 @@ pub(crate) fn manner(asked: &Asked<'_>) -> Option<Manner> {
         let is = |word: &str| name.eq_ignore_ascii_case(word.as_bytes());
         match name.len() {
             5 => refused |= is("range"),
-            6 => known |= is("cookie"),
+            6 => {
+                known |= is("cookie");
+                refused |= is("accept") && value.starts_with(b"text/event-stream");
+            }
             8 => refused |= is("if-range") || is("if-match"),
             13 => {
                 let silent = is("cache-control") && value.to_ascii_lowercase().windows(8).any(|part| part == b"no-store");

@@ -14,7 +14,7 @@ use crate::rules::{Asked, Manner};
 /// Answers kept for one key, by what `Vary` names.
 const VARIANTS: usize = 4;
 /// What was found not to be kept is not waited for again so soon.
-const PASSES: Duration = Duration::from_secs(30);
+const PASSES: Duration = Duration::from_secs(120);
 /// What a note that something is not kept takes.
 const NOTE: u64 = 256;
 

@@ -111,6 +111,7 @@ fn what_must_not_be_kept_is_not() {
         ("Cookie: session=1", ""),
         ("Authorization: Basic eA==", "Cache-Control: public, max-age=60"),
         ("Range: bytes=0-9", told),
+        ("Accept: text/event-stream", told),
         ("Cache-Control: no-store", told),
         ("X-HTTP-Method-Override: DELETE", told),
     ] {

@@ -3,6 +3,7 @@
 
 mod behind;
 mod frames;
+mod raw;
 mod streams;
 
 use std::net::{Ipv4Addr, SocketAddr};
