@@ -11,7 +11,7 @@
 //!
 //! **Answers** are kept when
 //! 1. the status is one of [`STATUSES`], and the library of RFC 9111 calls them storable by a shared cache (`no-store`, `private`, ...);
-//! 2. they set no cookie, and bring no coding that `Vary` does not tell of;
+//! 2. they set no cookie, are no stream of events, and bring no coding that `Vary` does not tell of;
 //! 3. `Vary` names nothing but fields of [`VARIES`]: others are not the visitor's own, or differ for each;
 //! 4. they are fresh for a while, may be served stale for a while, or have a validator;
 //! 5. in mode [`Mode::Static`], and where the request showed a cookie, they are files: of the types that their path promises. A page under a file's name is a page,
@@ -226,7 +226,8 @@ impl Said {
         let told = !self.coded || self.vary.iter().any(|name| name == "accept-encoding");
         let varies = self.vary.iter().all(|name| VARIES.contains(&name.as_str()));
         let meant = (mode == Mode::On || self.is_file(manner)) && (!manner.known || self.is_for_all(manner));
-        STATUSES.contains(&status) && !self.sets_cookie && !self.unclear && told && varies && meant
+        let ends = !self.is_of(&["text/event-stream"]);
+        STATUSES.contains(&status) && !self.sets_cookie && !self.unclear && ends && told && varies && meant
     }
 
     /// Whether also who shows a cookie may have it.

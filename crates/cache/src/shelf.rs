@@ -138,9 +138,12 @@ impl Shelf {
         self.put(&mut inner, key, Slot::Kept(entries), before)
     }
 
-    /// Notes that something is not kept.
-    pub(crate) fn pass(&self, key: Key) -> i64 {
+    /// Notes that something is not kept, or not waited for: then what is kept stays.
+    pub(crate) fn pass(&self, key: Key, instead: bool) -> i64 {
         let mut inner = self.inner();
+        if !instead && matches!(inner.slots.peek(&key), Some(Slot::Kept(_))) {
+            return 0;
+        }
         let before = inner.slots.get(&key).map_or(0, |slot| slot.octets(&key));
         self.put(&mut inner, key, Slot::Passes { until: Instant::now() + PASSES }, before)
     }

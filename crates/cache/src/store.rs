@@ -65,13 +65,23 @@ pub enum Look {
 
 /// Waits for somebody else's answer.
 #[derive(Debug)]
-pub struct Waiter(watch::Receiver<()>);
+pub struct Waiter {
+    flight: watch::Receiver<()>,
+    cache: Arc<Cache>,
+    shelf: Arc<Shelf>,
+    key: Key,
+}
 
 impl Waiter {
     /// Until that answer is kept, or will not be; `false` when it takes too long.
     pub async fn wait(mut self) -> bool {
         // Nothing is ever sent: the end of the sender is the news.
-        tokio::time::timeout(PATIENCE, async { while self.0.changed().await.is_ok() {} }).await.is_ok()
+        let ended = tokio::time::timeout(PATIENCE, async { while self.flight.changed().await.is_ok() {} }).await.is_ok();
+        if !ended {
+            // What takes long is not waited for again so soon, whatever becomes of it; once it is kept after all, it is found.
+            self.cache.grew(self.shelf.pass(self.key, false));
+        }
+        ended
     }
 }
 
@@ -131,7 +141,7 @@ impl Cache {
             match shelf.begin(&key) {
                 Ok(flight) => Some(flight),
                 Err(_) if errand => return Look::Pass,
-                Err(flight) => return Look::Wait(Waiter(flight)),
+                Err(flight) => return Look::Wait(Waiter { flight, cache: self.clone(), shelf, key }),
             }
         };
         Look::Fetch(Task::new(self.clone(), shelf, key, manner, asked.mode, stored, flight))

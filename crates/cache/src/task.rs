@@ -122,7 +122,7 @@ impl Task {
     /// So nobody waits for the next answer of this kind. For those who show a cookie that says nothing about others.
     fn passes(&self) {
         if self.flight.is_some() && !self.manner.known {
-            self.cache.grew(self.shelf.pass(self.key.clone()));
+            self.cache.grew(self.shelf.pass(self.key.clone(), true));
         }
     }
 }

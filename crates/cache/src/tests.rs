@@ -106,6 +106,7 @@ fn what_must_not_be_kept_is_not() {
         ("", "Cache-Control: max-age=60\nVary: X-Real-IP"),
         ("", "Cache-Control: max-age=60\nContent-Encoding: gzip"),
         ("", "Cache-Control: max-age=0"),
+        ("", "Content-Type: text/event-stream"),
         ("", "Pragma: no-cache"),
         ("Cookie: session=1", told),
         ("Cookie: session=1", ""),
@@ -224,11 +225,26 @@ async fn one_fetches_and_the_others_wait_for_it() {
     let Look::Wait(second) = world.cache.look(&asked, false, false, world.now) else { panic!("somebody fetches") };
     assert!(matches!(world.cache.look(&asked, false, true, world.now), Look::Fetch(_)), "who waited in vain asks for himself");
     let waiting = tokio::spawn(first.wait());
+    tokio::task::yield_now().await;
     drop(task);
     assert!(waiting.await.unwrap() && second.wait().await, "the end of the fetch is told, also to who waits only then");
     let Look::Fetch(task) = world.cache.look(&asked, false, false, world.now) else { panic!("the next one fetches") };
     let Answered::Passes = task.answered(&asked, 200, &list("Set-Cookie: a=b"), world.now) else { panic!("not kept") };
     assert!(matches!(world.cache.look(&asked, false, false, world.now), Look::Pass), "nobody waits for what is not kept");
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_twice_for_what_takes_long() {
+    let world = World::new();
+    let fields = list("");
+    let asked = Asked { tenant: "alpha", mode: Mode::On, secure: true, host: "shop.example", target: "/", method: "GET", fields: &fields };
+    let Look::Fetch(task) = world.cache.look(&asked, false, false, world.now) else { panic!("nothing is kept") };
+    let Look::Wait(waiter) = world.cache.look(&asked, false, false, world.now) else { panic!("somebody fetches") };
+    assert!(!waiter.wait().await, "patience ends");
+    assert!(matches!(world.cache.look(&asked, false, false, world.now), Look::Pass), "the next one asks for himself at once");
+    let Answered::Keep(keeping) = task.answered(&asked, 200, &list("Cache-Control: max-age=60"), world.now) else { panic!("it may be kept") };
+    keeping.finish();
+    assert_eq!(world.get("/", "", "", ""), Got::Hit(String::new()), "once it is there, it is served");
 }
 
 #[test]
