@@ -15,14 +15,6 @@ async fn visit(world: &World) -> (SendRequest<Bytes>, tokio::task::JoinHandle<Re
     (sender, tokio::spawn(connection))
 }
 
-async fn world() -> World {
-    let world = World::new().await;
-    world.book.put(vec![("shop".to_owned(), certificate(&["shop.example"]))]).unwrap();
-    world.start("one").await;
-    world.served().await;
-    world
-}
-
 fn request(method: Method, path: &str) -> http::request::Builder {
     Request::builder().method(method).uri(format!("https://shop.example{path}"))
 }
@@ -40,7 +32,7 @@ async fn whole(response: Response<h2::RecvStream>) -> (Response<()>, Vec<u8>) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_and_answers_pass_whole_and_side_by_side() {
-    let world = world().await;
+    let world = World::serving().await;
     let (sender, _connection) = visit(&world).await;
     let body: Vec<u8> = (0..1_000_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     let mut all = tokio::task::JoinSet::new();
@@ -84,7 +76,7 @@ async fn requests_and_answers_pass_whole_and_side_by_side() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn texts_are_compressed_in_frames_and_under_tls_alone() {
-    let world = world().await;
+    let world = World::serving().await;
     let (mut sender, _connection) = visit(&world).await;
     let long = "x".repeat(2000);
     let ask = request(Method::GET, "/").header("accept-encoding", "gzip").header("x-answer-type", "text/plain").header("x-long", &long);
@@ -102,7 +94,7 @@ async fn texts_are_compressed_in_frames_and_under_tls_alone() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_takes_back_what_it_asks_for_is_sent_away() {
-    let world = world().await;
+    let world = World::serving().await;
     let (sender, connection) = visit(&world).await;
     let mut sender = sender.ready().await.unwrap();
     // How many of these the edge sees before it hangs up is a matter of who runs when.
@@ -124,7 +116,7 @@ async fn who_takes_back_what_it_asks_for_is_sent_away() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_head_without_end_is_refused() {
-    let world = world().await;
+    let world = World::serving().await;
     let (mut sender, _connection) = visit(&world).await;
     let mut long = request(Method::GET, "/");
     for n in 0..200 {

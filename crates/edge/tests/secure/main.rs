@@ -153,6 +153,15 @@ impl World {
         self.visit_speaking(host, b"http/1.1").await
     }
 
+    /// With an edge that has the tenant's certificate and serves it.
+    async fn serving() -> Self {
+        let world = Self::new().await;
+        world.book.put(vec![("shop".to_owned(), certificate(&["shop.example"]))]).unwrap();
+        world.start("one").await;
+        world.served().await;
+        world
+    }
+
     async fn visit_speaking(&self, host: &str, protocol: &[u8]) -> Result<TlsStream<TcpStream>, std::io::Error> {
         self.shake(host, protocol, TcpStream::connect((self.at, 8443)).await?).await
     }

@@ -134,17 +134,9 @@ fn take(came: &mut Vec<u8>) -> Option<(u8, u32, Vec<u8>)> {
     Some((head[3], u32::from_be_bytes([head[5] & 0x7f, head[6], head[7], head[8]]), payload))
 }
 
-async fn world() -> World {
-    let world = World::new().await;
-    world.book.put(vec![("shop".to_owned(), certificate(&["shop.example"]))]).unwrap();
-    world.start("one").await;
-    world.served().await;
-    world
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn malformed_requests_are_refused_and_others_pass_as_they_were_meant() {
-    let world = world().await;
+    let world = World::serving().await;
     let malformed: Vec<(&str, Vec<u8>)> = vec![
         ("two paths", with(&[(":path", "/two")])),
         ("no method", but(":method", None)),
@@ -217,7 +209,7 @@ async fn malformed_requests_are_refused_and_others_pass_as_they_were_meant() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn broken_frames_and_floods_end_their_connection_alone() {
-    let world = world().await;
+    let world = World::serving().await;
     let one = with(&[]);
     let many = |one: Vec<u8>, count: usize| one.repeat(count);
     let endless =

@@ -4,17 +4,9 @@ use http::{Request, StatusCode};
 
 use super::*;
 
-async fn world() -> World {
-    let world = World::new().await;
-    world.book.put(vec![("shop".to_owned(), certificate(&["shop.example"]))]).unwrap();
-    world.start("one").await;
-    world.served().await;
-    world
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hold_ends_event_streams_in_frames_in_order_and_the_connection_goes_on() {
-    let world = world().await;
+    let world = World::serving().await;
     let stream = world.visit_speaking("shop.example", b"h2").await.unwrap();
     let (sender, connection): (h2::client::SendRequest<bytes::Bytes>, _) = h2::client::handshake(stream).await.unwrap();
     tokio::spawn(connection);
@@ -42,7 +34,7 @@ async fn a_hold_ends_event_streams_in_frames_in_order_and_the_connection_goes_on
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_socket_is_a_stream_among_others_and_ends_with_a_word() {
-    let world = world().await;
+    let world = World::serving().await;
     let stream = world.visit_speaking("shop.example", b"h2").await.unwrap();
     let (sender, connection): (h2::client::SendRequest<bytes::Bytes>, _) = h2::client::handshake(stream).await.unwrap();
     tokio::spawn(connection);
@@ -85,7 +77,7 @@ async fn a_socket_is_a_stream_among_others_and_ends_with_a_word() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hold_ends_sockets_over_tls_with_a_word() {
-    let world = world().await;
+    let world = World::serving().await;
     let mut stream = world.visit("shop.example").await.unwrap();
     stream.write_all(b"GET /up HTTP/1.1\r\nHost: shop.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n").await.unwrap();
     let mut head = Vec::new();
