@@ -1,19 +1,23 @@
 //! The load: connections that ask, wait for the whole answer, look at it, and ask again.
 
+mod h2;
+mod wire;
+
 use std::cell::{Cell, RefCell};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpSocket, TcpStream};
 
 use crate::backend::length;
-use crate::cases::Case;
+use crate::cases::{Case, Transport};
 use crate::report::say;
 use crate::world::{Random, domain};
+use wire::{Stream, Wire};
 
 /// Before anything counts.
 const WARM: Duration = Duration::from_millis(500);
@@ -28,7 +32,7 @@ const STEP_US: u64 = 10;
 const STEPS: usize = 100_000;
 
 /// What is asked of the load.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub struct Options {
     #[arg(long)]
     target: SocketAddr,
@@ -40,6 +44,9 @@ pub struct Options {
     domains: usize,
     #[arg(long)]
     seed: u64,
+    /// The certificate that is shown under TLS.
+    #[arg(long)]
+    certificate: PathBuf,
     /// Ask once for every domain, and nothing else.
     #[arg(long)]
     once: bool,
@@ -67,6 +74,7 @@ pub struct Outcome {
 /// What all connections share.
 struct Shared {
     options: Options,
+    wire: Wire,
     domains: Vec<String>,
     counting: Cell<bool>,
     end: Cell<Option<Instant>>,
@@ -78,21 +86,14 @@ struct Shared {
 
 /// Says `begin` when what follows counts, and the outcome at the end.
 pub fn run(options: &Options) -> Result<()> {
-    let options = Options {
-        target: options.target,
-        case: options.case,
-        seconds: options.seconds,
-        domains: options.domains,
-        seed: options.seed,
-        once: options.once,
-    };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    tokio::task::LocalSet::new().block_on(&runtime, drive(options))
+    tokio::task::LocalSet::new().block_on(&runtime, drive(options.clone()))
 }
 
 async fn drive(options: Options) -> Result<()> {
     let (case, seconds) = (options.case, options.seconds);
     let shared = Rc::new(Shared {
+        wire: Wire::new(options.target, case.transport(), &options.certificate)?,
         domains: (0..options.domains).map(domain).collect(),
         options,
         counting: Cell::new(false),
@@ -105,7 +106,7 @@ async fn drive(options: Options) -> Result<()> {
     if shared.options.once {
         return once(&shared).await;
     }
-    if case == Case::Idle {
+    if case.work() == Case::Idle {
         return idle(&shared).await;
     }
     let tasks: Vec<_> = (0..case.connections()).map(|n| tokio::task::spawn_local(connection(shared.clone(), n))).collect();
@@ -125,6 +126,15 @@ async fn drive(options: Options) -> Result<()> {
 }
 
 impl Shared {
+    fn host(&self, random: &mut Random) -> &str {
+        &self.domains[usize::try_from(random.next()).unwrap_or_default() % self.domains.len()]
+    }
+
+    async fn open(&self, random: &mut Random) -> Result<Stream> {
+        let host = self.host(random).to_owned();
+        self.wire.open(&host, random).await
+    }
+
     fn count(&self, began: Instant, units: u64) {
         if self.counting.get() {
             self.done.set(self.done.get() + units);
@@ -168,8 +178,12 @@ async fn connection(shared: Rc<Shared>, n: usize) {
     }
 }
 
-async fn requests(shared: &Shared, random: &mut Random) -> Result<()> {
-    match shared.options.case {
+async fn requests(shared: &Rc<Shared>, random: &mut Random) -> Result<()> {
+    let case = shared.options.case;
+    if case.transport() == Transport::H2 {
+        return h2::requests(shared, random).await;
+    }
+    match case.work() {
         Case::Small | Case::Pair => keep_asking(shared, random, "/small", 1024, None).await,
         Case::Large => keep_asking(shared, random, "/large", 64 * 1024, None).await,
         Case::Paced => {
@@ -178,21 +192,22 @@ async fn requests(shared: &Shared, random: &mut Random) -> Result<()> {
         }
         Case::Connect => {
             let began = Instant::now();
-            let mut stream = open(shared.options.target, random).await?;
+            let mut stream = shared.open(random).await?;
             stream.write_all(&request(shared, random, "GET /small", "Connection: close\r\n")).await?;
+            stream.flush().await?;
             answer(&mut stream, &mut vec![0; 8192], 1024).await?;
             shared.count(began, 1);
             Ok(())
         }
         Case::Upload => upload(shared, random).await,
         Case::Websocket => websocket(shared, random).await,
-        Case::Idle => bail!("no load"),
+        _ => bail!("no load"),
     }
 }
 
 /// A browser's request for one of the domains. It also says whose it claims to be, which must not be believed.
 fn request(shared: &Shared, random: &mut Random, line: &str, more: &str) -> Vec<u8> {
-    request_for(&shared.domains[usize::try_from(random.next()).unwrap_or_default() % shared.domains.len()], line, more)
+    request_for(shared.host(random), line, more)
 }
 
 fn request_for(host: &str, line: &str, more: &str) -> Vec<u8> {
@@ -204,18 +219,8 @@ fn request_for(host: &str, line: &str, more: &str) -> Vec<u8> {
     .into_bytes()
 }
 
-async fn open(target: SocketAddr, random: &mut Random) -> Result<TcpStream> {
-    let socket = TcpSocket::new_v4()?;
-    // Another address of the loopback network each time: ports that wait after a close never run out.
-    let [a, b, c, ..] = random.next().to_le_bytes();
-    socket.bind((Ipv4Addr::new(127, a.clamp(1, 254), b, c.clamp(1, 254)), 0).into())?;
-    let stream = socket.connect(target).await?;
-    stream.set_nodelay(true)?;
-    Ok(stream)
-}
-
 async fn keep_asking(shared: &Shared, random: &mut Random, path: &str, body: usize, each: Option<Duration>) -> Result<()> {
-    let mut stream = open(shared.options.target, random).await?;
+    let mut stream = shared.open(random).await?;
     let mut data = vec![0; body + 8192];
     let line = format!("GET {path}");
     let mut pace = each.map(|each| {
@@ -231,13 +236,14 @@ async fn keep_asking(shared: &Shared, random: &mut Random, path: &str, body: usi
         let request = request(shared, random, &line, "");
         let began = Instant::now();
         stream.write_all(&request).await?;
+        stream.flush().await?;
         answer(&mut stream, &mut data, body).await?;
         shared.count(began, 1);
     }
 }
 
 /// Reads one whole answer and looks at its status and length.
-async fn answer(stream: &mut TcpStream, data: &mut Vec<u8>, body: usize) -> Result<()> {
+async fn answer(stream: &mut Stream, data: &mut Vec<u8>, body: usize) -> Result<()> {
     let (mut end, mut all) = (0, None);
     loop {
         if end == data.len() {
@@ -265,7 +271,7 @@ async fn answer(stream: &mut TcpStream, data: &mut Vec<u8>, body: usize) -> Resu
 }
 
 async fn upload(shared: &Shared, random: &mut Random) -> Result<()> {
-    let mut stream = open(shared.options.target, random).await?;
+    let mut stream = shared.open(random).await?;
     let (part, mut data) = (vec![b'x'; 256 * 1024], vec![0; 8192]);
     loop {
         let began = Instant::now();
@@ -273,15 +279,17 @@ async fn upload(shared: &Shared, random: &mut Random) -> Result<()> {
         for _ in 0..UPLOAD / part.len() {
             stream.write_all(&part).await?;
         }
+        stream.flush().await?;
         answer(&mut stream, &mut data, UPLOAD.to_string().len()).await?;
         shared.count(began, (UPLOAD / (1024 * 1024)) as u64);
     }
 }
 
 async fn websocket(shared: &Shared, random: &mut Random) -> Result<()> {
-    let mut stream = open(shared.options.target, random).await?;
+    let mut stream = shared.open(random).await?;
     let upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
     stream.write_all(&request(shared, random, "GET /socket", upgrade)).await?;
+    stream.flush().await?;
     let (mut data, mut end) = (vec![0; 8192], 0);
     while !data[..end].ends_with(b"\r\n\r\n") {
         let count = stream.read(&mut data[end..]).await?;
@@ -293,6 +301,7 @@ async fn websocket(shared: &Shared, random: &mut Random) -> Result<()> {
     loop {
         let began = Instant::now();
         stream.write_all(&message).await?;
+        stream.flush().await?;
         stream.read_exact(&mut data[..MESSAGE]).await?;
         ensure!(data[..MESSAGE] == message, "another message came back");
         shared.count(began, 1);
@@ -301,10 +310,12 @@ async fn websocket(shared: &Shared, random: &mut Random) -> Result<()> {
 
 /// Every domain once, one after the other: what is computed at a domain's first request is not what a request costs.
 async fn once(shared: &Shared) -> Result<()> {
-    let mut stream = open(shared.options.target, &mut Random::new(shared.options.seed)).await?;
+    let mut stream = shared.open(&mut Random::new(shared.options.seed)).await?;
     let mut data = vec![0; 8192];
     for host in &shared.domains {
         stream.write_all(&request_for(host, "GET /small", "")).await?;
+        stream.flush().await?;
+        stream.flush().await?;
         answer(&mut stream, &mut data, 1024).await?;
     }
     Ok(())
@@ -315,9 +326,10 @@ async fn idle(shared: &Shared) -> Result<()> {
     let mut random = Random::new(shared.options.seed);
     say("begin");
     let mut kept = Vec::new();
-    for _ in 0..Case::Idle.connections() {
-        let mut stream = open(shared.options.target, &mut random).await?;
+    for _ in 0..shared.options.case.connections() {
+        let mut stream = shared.open(&mut random).await?;
         stream.write_all(&request(shared, &mut random, "GET /small", "")).await?;
+        stream.flush().await?;
         answer(&mut stream, &mut vec![0; 8192], 1024).await?;
         kept.push(stream);
     }

@@ -8,6 +8,7 @@
 
 mod backend;
 mod cases;
+mod certificate;
 mod check;
 mod cpu;
 mod load;

@@ -13,6 +13,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use clap::ValueEnum;
 
+use crate::certificate::Files;
 use crate::check;
 use crate::world::FIELD;
 
@@ -47,13 +48,22 @@ impl Kind {
     }
 }
 
+/// Where a proxy is asked.
+#[derive(Debug, Clone, Copy)]
+pub struct Doors {
+    /// By HTTP/1.1 over TCP.
+    pub plain: SocketAddr,
+    /// Under TLS, by HTTP/1.1 and HTTP/2; a balancer behind another proxy has none.
+    pub secure: Option<SocketAddr>,
+}
+
 /// A proxy that runs.
 #[derive(Debug)]
 pub struct Peer {
     /// Which.
     pub kind: Kind,
     /// Where it answers.
-    pub address: SocketAddr,
+    pub at: Doors,
     children: Vec<Running>,
 }
 
@@ -82,22 +92,24 @@ impl Peer {
         let folder = place.folder.join(kind.name());
         fs_err::create_dir_all(&folder)?;
         let place = Place { folder: &folder, ..*place };
-        let (address, behind) = (free()?, free()?);
+        let (at, behind) = (Doors { plain: free()?, secure: Some(free()?) }, Doors { plain: free()?, secure: None });
         let (children, field) = match kind {
-            Kind::Edge => (vec![ours::edge(&place, address, place.backend)?], FIELD),
-            Kind::Haproxy => (vec![haproxy::start(&place, address, haproxy::Form::Full)?], FIELD),
-            Kind::HaproxyBare => (vec![haproxy::start(&place, address, haproxy::Form::Bare)?], FIELD),
-            Kind::NginxLua => (vec![nginx::start(&place, address, place.backend)?], FIELD),
-            Kind::Envoy => (vec![envoy::start(&place, address)?], FIELD),
-            Kind::EdgeGate => (vec![ours::gate(&place, behind)?, ours::edge(&place, address, behind)?], ours::APPLICATION_FIELD),
-            Kind::NginxHaproxy => (vec![haproxy::start(&place, behind, haproxy::Form::Balancer)?, nginx::start(&place, address, behind)?], FIELD),
+            Kind::Edge => (vec![ours::edge(&place, at, place.backend)?], FIELD),
+            Kind::Haproxy => (vec![haproxy::start(&place, at, haproxy::Form::Full)?], FIELD),
+            Kind::HaproxyBare => (vec![haproxy::start(&place, at, haproxy::Form::Bare)?], FIELD),
+            Kind::NginxLua => (vec![nginx::start(&place, at, place.backend)?], FIELD),
+            Kind::Envoy => (vec![envoy::start(&place, at)?], FIELD),
+            Kind::EdgeGate => (vec![ours::gate(&place, behind.plain)?, ours::edge(&place, at, behind.plain)?], ours::APPLICATION_FIELD),
+            Kind::NginxHaproxy => (vec![haproxy::start(&place, behind, haproxy::Form::Balancer)?, nginx::start(&place, at, behind.plain)?], FIELD),
         };
-        let peer = Self { kind, address, children };
+        let peer = Self { kind, at, children };
         // Envoy takes a while with so many domains.
-        check::answers(address, Duration::from_secs(90)).and_then(|()| check::right(address, place.domains, field)).with_context(|| {
-            let log = fs_err::read_to_string(folder.join("stderr")).unwrap_or_default();
-            format!("{} does not answer right; it says:\n{}", kind.name(), log.lines().rev().take(5).collect::<Vec<_>>().join("\n"))
-        })?;
+        check::answers(at.plain, Duration::from_secs(90)).and_then(|()| check::right(at, place.certificate, place.domains, field)).with_context(
+            || {
+                let log = fs_err::read_to_string(folder.join("stderr")).unwrap_or_default();
+                format!("{} does not answer right; it says:\n{}", kind.name(), log.lines().rev().take(5).collect::<Vec<_>>().join("\n"))
+            },
+        )?;
         Ok(peer)
     }
 
@@ -118,6 +130,8 @@ pub struct Place<'a> {
     pub backend: SocketAddr,
     /// How many domains it must know.
     pub domains: usize,
+    /// What it shows visitors under TLS.
+    pub certificate: &'a Files,
     /// Envoy's program, where it could be had.
     pub envoy: Option<&'a Path>,
 }

@@ -45,7 +45,7 @@ impl Report {
     pub fn print(&self, case: Case, base: &str) {
         let Some(peers) = self.rounds.get(&case) else { return };
         say(&format!("\n{} (ratios to {base}: median of the rounds, and their span)", case.name()));
-        let memory = if case == Case::Idle { "octets/conn" } else { "MiB" };
+        let memory = if case.work() == Case::Idle { "octets/conn" } else { "MiB" };
         say(&format!(
             "  {:14} {:>9} {:>8} {:>5} {:>9} {:>8} {:>8} {:>8} {memory:>11}  {:>20}  failed",
             "",
@@ -88,7 +88,7 @@ impl Report {
     pub fn keys(&self) -> BTreeMap<&'static str, f64> {
         type Wanted = (&'static str, Case, &'static str, &'static str, fn(&Figures) -> f64);
         let cpu: fn(&Figures) -> f64 = |f| f.cpu_us;
-        let wanted: [Wanted; 7] = [
+        let wanted: [Wanted; 14] = [
             ("cpu_vs_haproxy", Case::Small, "edge", "haproxy", cpu),
             ("cpu_vs_haproxy_bare", Case::Small, "edge", "haproxy-bare", cpu),
             ("cpu_vs_nginx_lua", Case::Small, "edge", "nginx-lua", cpu),
@@ -96,6 +96,13 @@ impl Report {
             ("p99_vs_haproxy", Case::Small, "edge", "haproxy", |f| f.p99_us),
             ("pair_ratio", Case::Pair, "edge-gate", "nginx-haproxy", cpu),
             ("large_vs_haproxy", Case::Large, "edge", "haproxy", cpu),
+            ("connect_vs_haproxy", Case::Connect, "edge", "haproxy", cpu),
+            ("upload_vs_haproxy", Case::Upload, "edge", "haproxy", cpu),
+            ("websocket_vs_haproxy", Case::Websocket, "edge", "haproxy", cpu),
+            ("tls_cpu_vs_haproxy", Case::TlsSmall, "edge", "haproxy", cpu),
+            ("tls_connect_vs_haproxy", Case::TlsConnect, "edge", "haproxy", cpu),
+            ("h2_cpu_vs_nginx", Case::H2Small, "edge", "nginx-lua", cpu),
+            ("h2_cpu_vs_haproxy", Case::H2Small, "edge", "haproxy", cpu),
         ];
         let mut keys: BTreeMap<_, _> = wanted
             .into_iter()
@@ -104,8 +111,10 @@ impl Report {
                 (!ratios.is_empty()).then(|| (key, median(ratios)))
             })
             .collect();
-        if let Some(rounds) = self.rounds.get(&Case::Idle).and_then(|peers| peers.get("edge")) {
-            keys.insert("idle_octets", median(rounds.iter().map(|f| f.memory)));
+        for (key, case) in [("idle_octets", Case::Idle), ("tls_idle_octets", Case::TlsIdle)] {
+            if let Some(rounds) = self.rounds.get(&case).and_then(|peers| peers.get("edge")) {
+                keys.insert(key, median(rounds.iter().map(|f| f.memory)));
+            }
         }
         let failed = self.rounds.values().flat_map(BTreeMap::iter).filter(|(peer, _)| peer.starts_with("edge"));
         keys.insert("failed", failed.flat_map(|(_, rounds)| rounds).map(|f| f.failed as f64).sum());

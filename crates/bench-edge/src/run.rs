@@ -1,14 +1,14 @@
 //! The measurement: everything is started once and asked in turn, round by round.
 
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use crate::cases::Case;
+use crate::cases::{Case, Transport};
+use crate::certificate::Files;
 use crate::cpu::{Usage, usage};
 use crate::load::Outcome;
 use crate::peer::{Kind, Peer, Place, free, spawn};
@@ -55,13 +55,15 @@ pub fn run(options: &Options) -> Result<()> {
     let backend = free()?;
     let program = std::env::current_exe()?;
     let _backend = spawn(LOAD, folder.path(), &program, &["backend".into(), "--listen".into(), backend.to_string()])?;
-    let place = Place { folder: folder.path(), core: PROXY, backend, domains: options.domains, envoy: options.envoy.as_deref() };
-    let cases = if options.cases.is_empty() { Case::ALL.to_vec() } else { options.cases.clone() };
+    let certificate = Files::create(folder.path())?;
+    let place =
+        Place { folder: folder.path(), core: PROXY, backend, domains: options.domains, certificate: &certificate, envoy: options.envoy.as_deref() };
+    let cases = if options.cases.is_empty() { Case::all().to_vec() } else { options.cases.clone() };
     let peers = start(options, &cases, &place)?;
     say(&format!("load of the machine before: {}", fs_err::read_to_string("/proc/loadavg")?.trim()));
     if options.hold {
         for peer in &peers {
-            say(&format!("{} at {}, processes {:?}", peer.kind.name(), peer.address, peer.roots()));
+            say(&format!("{} at {:?}, processes {:?}", peer.kind.name(), peer.at, peer.roots()));
         }
         std::io::stdin().read_line(&mut String::new())?;
         return Ok(());
@@ -69,14 +71,15 @@ pub fn run(options: &Options) -> Result<()> {
     let mut report = Report::default();
     for &case in &cases {
         // Memory does not change from round to round.
-        let rounds = if case == Case::Idle { 1 } else { options.rounds };
+        let rounds = if case.work() == Case::Idle { 1 } else { options.rounds };
         for round in 0..rounds {
             let mut fitting: Vec<_> = peers.iter().filter(|peer| fits(case, peer.kind)).collect();
             let count = fitting.len().max(1);
             // Nobody is always the one after the same other.
             fitting.rotate_left(round % count);
             for peer in fitting {
-                let figures = measure(options, case, peer, round).with_context(|| format!("{} of {}", case.name(), peer.kind.name()))?;
+                let figures =
+                    measure(options, case, peer, round, &certificate).with_context(|| format!("{} of {}", case.name(), peer.kind.name()))?;
                 report.note(case, &peer.kind.name(), figures);
             }
         }
@@ -106,7 +109,7 @@ fn start(options: &Options, cases: &[Case], place: &Place<'_>) -> Result<Vec<Pee
         match Peer::start(kind, place) {
             Ok(peer) => {
                 if kind.is_pair() {
-                    warm(options, &peer)?;
+                    warm(options, &peer, place.certificate)?;
                 }
                 peers.push(peer);
             }
@@ -118,8 +121,8 @@ fn start(options: &Options, cases: &[Case], place: &Place<'_>) -> Result<Vec<Pee
 }
 
 /// Every domain is asked for once: a gate proves each header when it first comes.
-fn warm(options: &Options, peer: &Peer) -> Result<()> {
-    let status = Load::command(options, Case::Small, peer.address, 0)?.arg("--once").status().context("starting the load")?;
+fn warm(options: &Options, peer: &Peer, certificate: &Files) -> Result<()> {
+    let status = Load::command(options, Case::Small, peer, 0, certificate)?.arg("--once").status().context("starting the load")?;
     ensure!(status.success(), "{} does not answer for every domain", peer.kind.name());
     Ok(())
 }
@@ -130,9 +133,9 @@ impl Kind {
     }
 }
 
-fn measure(options: &Options, case: Case, peer: &Peer, round: usize) -> Result<Figures> {
+fn measure(options: &Options, case: Case, peer: &Peer, round: usize, certificate: &Files) -> Result<Figures> {
     let roots = peer.roots();
-    let mut load = Load::start(options, case, peer.address, round)?;
+    let mut load = Load::start(options, case, peer, round, certificate)?;
     load.expect("begin")?;
     let before = usage(&roots)?;
     let outcome: Outcome = serde_json::from_str(&load.line()?).context("the load's outcome")?;
@@ -145,7 +148,7 @@ fn measure(options: &Options, case: Case, peer: &Peer, round: usize) -> Result<F
     ensure!(outcome.done > outcome.failed, "nothing was answered");
     let spent = |of: fn(&Usage) -> Duration| of(&after).saturating_sub(of(&before)).as_secs_f64();
     let (cpu, system) = (spent(|u| u.cpu), spent(|u| u.system));
-    let idle = case == Case::Idle;
+    let idle = case.work() == Case::Idle;
     let memory = if idle { after.memory.saturating_sub(before.memory) as f64 / done } else { after.memory as f64 / 1_048_576.0 };
     Ok(Figures {
         cpu_us: cpu * 1e6 / done,
@@ -167,16 +170,21 @@ struct Load {
 }
 
 impl Load {
-    fn command(options: &Options, case: Case, target: SocketAddr, round: usize) -> Result<Command> {
+    fn command(options: &Options, case: Case, peer: &Peer, round: usize, certificate: &Files) -> Result<Command> {
+        let target = match case.transport() {
+            Transport::Plain => peer.at.plain,
+            Transport::Tls | Transport::H2 => peer.at.secure.context("it has no door under TLS")?,
+        };
         let mut command = Command::new("taskset");
         command.args(["-c", &LOAD.to_string()]).arg(std::env::current_exe()?).arg("load");
         command.args(["--target", &target.to_string(), "--case", &case.name(), "--seconds", &options.seconds.to_string()]);
         command.args(["--domains", &options.domains.to_string(), "--seed", &round.to_string()]);
+        command.arg("--certificate").arg(&certificate.chain);
         Ok(command)
     }
 
-    fn start(options: &Options, case: Case, target: SocketAddr, round: usize) -> Result<Self> {
-        let mut command = Self::command(options, case, target, round)?;
+    fn start(options: &Options, case: Case, peer: &Peer, round: usize, certificate: &Files) -> Result<Self> {
+        let mut command = Self::command(options, case, peer, round, certificate)?;
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().context("starting the load (through taskset of util-linux)")?;
         let lines = BufReader::new(child.stdout.take().context("its output")?);
         Ok(Self { child, lines })

@@ -36,9 +36,11 @@ impl Random {
     }
 }
 
+/// What the domains are below.
+pub const PARENTS: [&str; 4] = ["web.example", "shop.example", "sites.example", "co.example"];
+
 /// The nth domain: a name of 10 to 21 letters below one of four parents.
 pub fn domain(n: usize) -> String {
-    const PARENTS: [&str; 4] = ["example", "shop.example", "sites.example", "co.example"];
     let mut random = Random::new(n as u64);
     let length = 4 + random.next() % 12;
     let name: String = (0..length).map(|_| char::from(b'a' + u8::try_from(random.next() % 26).unwrap_or_default())).collect();

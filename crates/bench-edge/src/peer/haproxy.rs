@@ -1,10 +1,9 @@
 //! HAProxy 2.6 of Debian.
 
-use std::net::SocketAddr;
-
 use anyhow::Result;
 
-use super::{Place, Running, program};
+use super::{Doors, Place, Running, program};
+use crate::certificate::SUITES;
 use crate::world::{self, FIELD};
 
 /// What it does.
@@ -19,7 +18,7 @@ pub enum Form {
 }
 
 /// Starts one thread of it.
-pub fn start(place: &Place<'_>, listen: SocketAddr, form: Form) -> Result<Running> {
+pub fn start(place: &Place<'_>, at: Doors, form: Form) -> Result<Running> {
     let map = place.folder.join("domains.map");
     world::map(&map, place.domains)?;
     let tenant = format!(
@@ -33,7 +32,7 @@ pub fn start(place: &Place<'_>, listen: SocketAddr, form: Form) -> Result<Runnin
   option forwardfor
   unique-id-format %{+X}o\\ %Ts%rt%ci%cp
   unique-id-header X-Request-Id
-  http-request set-header X-Forwarded-Proto http
+  http-request set-header X-Forwarded-Proto %[ssl_fc,iif(https,http)]
   http-request set-header X-Real-IP %[src]
   http-request set-header X-Forwarded-Host %[req.hdr(host)]";
     let rules = match form {
@@ -41,11 +40,15 @@ pub fn start(place: &Place<'_>, listen: SocketAddr, form: Form) -> Result<Runnin
         Form::Bare => tenant,
         Form::Balancer => "\n  option forwardfor if-none".to_owned(),
     };
+    let secure = at.secure.map(|at| format!("\n  bind {at} ssl crt {} alpn h2,http/1.1", place.certificate.both.display())).unwrap_or_default();
     // It ends at once where twice this exceeds the limit of open files.
     let text = format!(
         "global
   nbthread 1
   maxconn 4000
+  ssl-default-bind-options ssl-min-ver TLSv1.2
+  ssl-default-bind-ciphersuites {SUITES}
+  ssl-default-bind-curves X25519:P-256
 defaults
   mode http
   maxconn 4000
@@ -57,12 +60,12 @@ defaults
   timeout http-request 10s
   timeout tunnel 1h
 frontend public
-  bind {listen}{rules}
+  bind {}{secure}{rules}
   default_backend gates
 backend gates
   server gate {} maxconn 4000
 ",
-        place.backend
+        at.plain, place.backend
     );
     let file = place.folder.join("haproxy.cfg");
     fs_err::write(&file, text)?;

@@ -4,15 +4,18 @@ use std::net::SocketAddr;
 
 use anyhow::Result;
 
-use super::{Place, Running, program};
+use super::{Doors, Place, Running, program};
+use crate::certificate::SUITES;
 use crate::world::{self, FIELD};
 
 /// Starts one worker of it.
-pub fn start(place: &Place<'_>, listen: SocketAddr, upstream: SocketAddr) -> Result<Running> {
+pub fn start(place: &Place<'_>, at: Doors, upstream: SocketAddr) -> Result<Running> {
     let map = place.folder.join("domains.map");
     world::map(&map, place.domains)?;
     let folder = place.folder.display();
     let map = map.display();
+    let secure = at.secure.map(|at| format!("listen {at} ssl http2 backlog=4096;")).unwrap_or_default();
+    let (plain, chain, key) = (at.plain, place.certificate.chain.display(), place.certificate.key.display());
     let text = format!(
         r#"daemon off;
 worker_processes 1;
@@ -37,7 +40,15 @@ http {{
   map $http_upgrade $connection_upgrade {{ default upgrade; "" ""; }}
   upstream gates {{ server {upstream}; keepalive 256; keepalive_requests 1000000000; }}
   server {{
-    listen {listen} backlog=4096;
+    listen {plain} backlog=4096;
+    {secure}
+    ssl_certificate {chain};
+    ssl_certificate_key {key};
+    ssl_protocols TLSv1.2 TLSv1.3;
+    ssl_conf_command Ciphersuites {SUITES};
+    ssl_prefer_server_ciphers on;
+    ssl_ecdh_curve X25519:prime256v1;
+    ssl_session_cache shared:visitors:10m;
     keepalive_timeout 75s;
     keepalive_requests 1000000000;
     client_max_body_size 0;

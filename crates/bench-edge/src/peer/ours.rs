@@ -7,11 +7,14 @@ use std::path::PathBuf;
 use anyhow::Result;
 use tokio_util::sync::CancellationToken;
 
-use super::{Place, Running, free};
+use super::{Doors, Place, Running, free};
 use crate::world;
 
 /// The field by which a gate tells the application whose request it is.
 pub const APPLICATION_FIELD: &str = "X-Atoll-Tenant";
+
+/// Memory for answers that are kept, in octets: what an edge has by itself.
+const CACHE: u64 = 256 * 1024 * 1024;
 
 /// Which of the two, and where.
 #[derive(Debug, clap::Args)]
@@ -20,25 +23,32 @@ pub struct Options {
     part: String,
     #[arg(long)]
     listen: SocketAddr,
+    /// The edge's door under TLS.
+    #[arg(long)]
+    secure: Option<SocketAddr>,
     #[arg(long)]
     folder: PathBuf,
 }
 
 /// An edge whose gate is at `gate`.
-pub fn edge(place: &Place<'_>, listen: SocketAddr, gate: SocketAddr) -> Result<Running> {
-    world::edge_state(&place.folder.join("edge"), place.domains, gate)?;
-    start(place, "edge", listen)
+pub fn edge(place: &Place<'_>, at: Doors, gate: SocketAddr) -> Result<Running> {
+    let folder = place.folder.join("edge");
+    world::edge_state(&folder, place.domains, gate)?;
+    place.certificate.enter(&folder)?;
+    start(place, "edge", at)
 }
 
 /// A gate whose one instance is the backend.
 pub fn gate(place: &Place<'_>, listen: SocketAddr) -> Result<Running> {
     world::gate_state(&place.folder.join("gate"), place.domains, place.backend)?;
-    start(place, "gate", listen)
+    start(place, "gate", Doors { plain: listen, secure: None })
 }
 
-fn start(place: &Place<'_>, part: &str, listen: SocketAddr) -> Result<Running> {
+fn start(place: &Place<'_>, part: &str, at: Doors) -> Result<Running> {
     world::identities(place.folder)?;
-    let arguments = ["ours", part, "--listen", &listen.to_string(), "--folder", &place.folder.display().to_string()].map(str::to_owned);
+    let mut arguments =
+        ["ours", part, "--listen", &at.plain.to_string(), "--folder", &place.folder.display().to_string()].map(str::to_owned).to_vec();
+    arguments.extend(at.secure.into_iter().flat_map(|at| ["--secure".to_owned(), at.to_string()]));
     place.spawn(&std::env::current_exe()?, &arguments)
 }
 
@@ -62,7 +72,7 @@ pub fn run(options: &Options) -> Result<()> {
             let options = edge::Options {
                 name: "edge".to_owned(),
                 listen,
-                secure: None,
+                secure: options.secure.map(|listen| edge::Secure { listen, port: listen.port() }),
                 behind: None,
                 admin: free()?,
                 state,
@@ -70,7 +80,7 @@ pub fn run(options: &Options) -> Result<()> {
                 feed: nobody,
                 workers: 1,
                 log_one_in: NonZeroU32::MIN,
-                cache: 0,
+                cache: CACHE,
             };
             return Ok(edge::run(options, stop).await?);
         }
