@@ -7,14 +7,14 @@ use anyhow::{Context as _, Result};
 use certs::{Book, Pair, What, self_signed};
 use identity::Sealer;
 use jiff::Timestamp;
-use rustls::ClientConfig;
 use rustls::client::Resumption;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
+use rustls::{CipherSuite, ClientConfig};
 
 use crate::world::PARENTS;
 
-/// What servers prefer, ours as theirs: in hardware on both sides, and half the work of the longer key.
+/// What servers offer, in the order that visitors have as well.
 pub const SUITES: &str = "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256";
 
 /// Files of a certificate for all domains, signed by its own key (ECDSA on P-256).
@@ -60,8 +60,10 @@ impl Files {
 pub fn visitor(chain: &Path, protocol: &[u8]) -> Result<Arc<ClientConfig>> {
     let mut roots = rustls::RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(chain).with_context(|| format!("reading {}", chain.display()))?)?;
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider).with_protocol_versions(&[&rustls::version::TLS13])?;
+    let mut provider = rustls::crypto::ring::default_provider();
+    // As browsers order them where AES is in hardware.
+    provider.cipher_suites.sort_by_key(|suite| suite.suite() != CipherSuite::TLS13_AES_128_GCM_SHA256);
+    let builder = ClientConfig::builder_with_provider(Arc::new(provider)).with_protocol_versions(&[&rustls::version::TLS13])?;
     let mut config = builder.with_root_certificates(roots).with_no_client_auth();
     config.alpn_protocols = vec![protocol.to_vec()];
     config.resumption = Resumption::disabled();

@@ -95,6 +95,20 @@ fn a_fresh_answer_serves_the_next_and_an_old_one_does_not() {
 }
 
 #[test]
+fn a_clock_that_jumps_costs_requests_and_shows_nothing_too_long() {
+    let mut world = World::new();
+    assert_eq!(world.get("/", "", "Cache-Control: max-age=60, stale-if-error=60", "one"), Got::Kept);
+    let kept = world.now;
+    world.now -= Duration::from_secs(3600);
+    assert_eq!(world.get("/", "", "Cache-Control: max-age=60", "two"), Got::Kept, "an answer from the future has no age");
+    world.now = kept + Duration::from_secs(10 * 366 * 86_400);
+    assert_eq!(world.get("/", "", "Cache-Control: max-age=60", "three"), Got::Kept);
+    world.now = kept;
+    assert_eq!(world.get("/", "", "Cache-Control: max-age=60", "four"), Got::Kept, "the clock is right again");
+    assert_eq!(world.get("/", "", "", ""), Got::Hit("four".into()));
+}
+
+#[test]
 fn what_must_not_be_kept_is_not() {
     let told = "Cache-Control: max-age=60";
     for (fields, answer) in [

@@ -73,6 +73,7 @@ async fn metrics(State(admin): State<Arc<Admin>>) -> String {
         gauge("routes_generation", "Generation of the routes in use.", generation as f64);
         gauge("routes_hosts", "Hosts and wildcards known.", hosts as f64);
         gauge("routes_refused", "Hosts known but not served.", refused as f64);
+        gauge("routes_unwritten", "1 while the disk does not take the routes in use.", u8::from(admin.routes.is_unsaved()).into());
         gauge("gates_up", "Gates that are not down.", up as f64);
         gauge("requests_held", "Requests that wait for their tenant.", held as f64);
         gauge("streams_open", "WebSockets and event streams under way.", streams as f64);

@@ -243,10 +243,11 @@ pub(crate) async fn keep(routes: Arc<Routes>, mut changes: watch::Receiver<u64>,
         // Told to stop, it writes at once.
         stop.run_until_cancelled(tokio::time::sleep(TOGETHER)).await;
         changes.borrow_and_update();
-        let (routes, disk) = (routes.clone(), disk.clone());
+        let (using, disk) = (routes.clone(), disk.clone());
         // The task below is the only one that locks it; a panic there is reported as an error here.
-        let write = move || disk.lock().map_err(|_| std::io::Error::other("an earlier write panicked")).and_then(|mut disk| disk.write(&routes));
+        let write = move || disk.lock().map_err(|_| std::io::Error::other("an earlier write panicked")).and_then(|mut disk| disk.write(&using));
         let written = tokio::task::spawn_blocking(write).await.unwrap_or_else(|error| Err(std::io::Error::other(error)));
+        routes.note_unsaved(written.is_err());
         owed = match written {
             Ok(written) => !written,
             Err(error) => {

@@ -4,6 +4,7 @@
 //! little that changes, and puts it in its place.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -28,6 +29,8 @@ pub(crate) struct Routes {
     changed: watch::Sender<u64>,
     gates_changed: watch::Sender<u64>,
     streams: UnderWay,
+    /// The disk refuses what is in use.
+    unsaved: AtomicBool,
 }
 
 /// One version.
@@ -83,7 +86,18 @@ impl Routes {
             changed,
             gates_changed: watch::Sender::new(0),
             streams: UnderWay::default(),
+            unsaved: AtomicBool::new(false),
         }
+    }
+
+    /// Whether an edge that starts now would start from older routes, because the disk refuses these.
+    pub(crate) fn is_unsaved(&self) -> bool {
+        self.unsaved.load(Relaxed)
+    }
+
+    /// Notes whether the disk takes routes.
+    pub(crate) fn note_unsaved(&self, unsaved: bool) {
+        self.unsaved.store(unsaved, Relaxed);
     }
 
     /// Tells of every new generation.

@@ -1,6 +1,7 @@
 //! An edge between real sockets: control feeds, visitors ask, gates answer.
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "tests")]
 
+mod adverse;
 mod compressed;
 mod held;
 mod kept;
