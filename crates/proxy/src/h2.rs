@@ -217,13 +217,16 @@ async fn answer_head(
 
 async fn answer_body(far: &Far, mut body: BodyIn, mut buffer: Vec<u8>, mut sender: SendStream<Bytes>, within: Duration) -> Ended {
     loop {
-        let (mut used, mut ended) = (0, false);
+        let (mut used, mut ended, mut said) = (0, false, false);
         while !ended {
             let Ok((count, piece)) = body.next(&buffer[used..]) else { return cut(&mut sender) };
             used += count;
             match piece {
                 Piece::Data(data) => {
-                    if !send(&mut sender, Bytes::copy_from_slice(data), within).await {
+                    let data = Bytes::copy_from_slice(data);
+                    // The last octets say that they are: one frame less.
+                    said = body.is_over();
+                    if !send(&mut sender, data, said, within).await {
                         return Ended::TakenBack;
                     }
                 }
@@ -246,8 +249,10 @@ async fn answer_body(far: &Far, mut body: BodyIn, mut buffer: Vec<u8>, mut sende
                 return cut(&mut sender);
             }
         }
-        // A visitor who is gone misses nothing.
-        let _ = sender.send_data(Bytes::new(), true);
+        if !said {
+            // A visitor who is gone misses nothing.
+            let _ = sender.send_data(Bytes::new(), true);
+        }
         return Ended::Answered;
     }
 }
@@ -263,8 +268,8 @@ fn reset(respond: &mut SendResponse<Bytes>, code: Code) -> Ended {
     Ended::Answered
 }
 
-/// Sends when the visitor's window has room. `false`: the visitor is gone, or takes nothing.
-async fn send(sender: &mut SendStream<Bytes>, mut data: Bytes, within: Duration) -> bool {
+/// Sends when the visitor's window has room; `last` are the body's last octets. `false`: the visitor is gone, or takes nothing.
+async fn send(sender: &mut SendStream<Bytes>, mut data: Bytes, last: bool, within: Duration) -> bool {
     while data.has_remaining() {
         sender.reserve_capacity(data.len());
         let room = match tokio::time::timeout(within, poll_fn(|cx| sender.poll_capacity(cx))).await {
@@ -276,7 +281,7 @@ async fn send(sender: &mut SendStream<Bytes>, mut data: Bytes, within: Duration)
             }
         };
         let part = data.split_to(room.min(data.len()));
-        if !part.is_empty() && sender.send_data(part, false).is_err() {
+        if !part.is_empty() && sender.send_data(part, last && data.is_empty()).is_err() {
             return false;
         }
     }

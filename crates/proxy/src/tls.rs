@@ -180,11 +180,7 @@ impl TlsStream {
         if owed > 0 {
             return Ok(owed.min(all));
         }
-        let mut sealed = 0;
-        for part in parts {
-            let room = (AT_ONCE - sealed).min(part.len());
-            sealed += state.tls.writer().write(&part[..room])?;
-        }
+        let sealed = state.seal(parts)?;
         match state.flush(&self.tcp) {
             Ok(()) => Ok(sealed),
             Err(error) => {
@@ -204,6 +200,20 @@ impl State {
             Ok(_) => true,
             Err(error) => error.kind() != io::ErrorKind::WouldBlock,
         }
+    }
+
+    /// Seals some of these octets, as if they stood in one piece: a head and its body share a record.
+    fn seal(&mut self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+        let all: usize = parts.iter().map(|part| part.len()).sum();
+        if all <= AT_ONCE {
+            return self.tls.writer().write_vectored(parts);
+        }
+        let mut sealed = 0;
+        for part in parts {
+            let room = (AT_ONCE - sealed).min(part.len());
+            sealed += self.tls.writer().write(&part[..room])?;
+        }
+        Ok(sealed)
     }
 
     /// Sends everything that is sealed.
@@ -322,6 +332,19 @@ impl AsyncWrite for TlsStream {
                 other => return Poll::Ready(other),
             }
         }
+    }
+
+    fn poll_write_vectored(self: Pin<&mut Self>, cx: &mut Context<'_>, from: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        loop {
+            match Stream::try_write_vectored(&*self, from) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready!(self.tcp.poll_write_ready(cx))?,
+                other => return Poll::Ready(other),
+            }
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
