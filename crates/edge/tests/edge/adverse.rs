@@ -58,7 +58,7 @@ async fn a_full_disk_is_told_and_stops_nobody_and_is_over_when_there_is_room() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn control_that_went_back_in_time_is_told_and_changes_nothing() {
+async fn an_older_table_is_told_and_changes_nothing_and_a_restored_store_goes_beyond() {
     let (address, _gate) = gate(|_, _| ok("hi")).await;
     let world = World::new().await;
     let running = world.start("e1");
@@ -68,14 +68,22 @@ async fn control_that_went_back_in_time_is_told_and_changes_nothing() {
         world.get_until(host, 200).await;
     }
     let newest = world.control.generation();
-    // As from a copy of the store that is older than what was published, and not known to be one.
-    *world.control.feed.lock().unwrap() = Feed::new("i", Generation(2), cells, [record("old.example", "a", 1, RouteState::Open)], 100).0;
+    // As from a process of control that is behind: a whole table, and an older one.
+    let (older, _) = Table::compile("i", Generation(1), cells.clone(), [record("old.example", "a", 1, RouteState::Open)]);
+    *world.control.next_line.lock().unwrap() = routes::Line::Snapshot(Box::new(older.snapshot())).encode().unwrap();
     world.control.applied.lock().unwrap().clear();
     world.control.changed.send_replace(());
     let control = world.control.clone();
     eventually("told", || control.applied.lock().unwrap().iter().any(|(_, word)| word.halted.is_some() && word.generation == newest)).await;
     assert_eq!(world.get("three.example").await.0, 200);
     assert_eq!(world.get("old.example").await.0, 404);
+    // A copy of the store that was restored is no such process: control hears how far its edges are, goes beyond, and its word counts.
+    let restored = vec![record("shop.example", "a", 1, RouteState::Open), record("old.example", "a", 1, RouteState::Open)];
+    *world.control.feed.lock().unwrap() = Feed::new("i", Generation(2), cells, restored, 100).0;
+    world.control.changed.send_replace(());
+    world.get_until("old.example", 200).await;
+    assert!(world.control.generation() > newest);
+    assert_eq!(world.get("three.example").await.0, 404);
     end(running).await;
 }
 
