@@ -6,15 +6,17 @@ mod application;
 mod cell;
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
+use certs::{Book, Pair, What, self_signed};
 use control::RouteFeed;
 use gate::client::GateClient;
-use identity::{Ca, Role, tls};
+use identity::{Ca, Role, Sealer, tls};
+use issuer::CertificateFeed;
 use jiff::Timestamp;
 use model::{CellName, Epoch, GateName, Generation, PlatformName, TenantName};
 use rand::Rng as _;
@@ -37,6 +39,8 @@ pub struct Fleet {
     pub feed: Arc<RouteFeed>,
     /// Where each edge takes visitors.
     pub edges: Vec<SocketAddr>,
+    /// Where each edge takes those who shake hands, if it has a certificate.
+    pub secure: Vec<SocketAddr>,
     /// The cells, one gate each.
     pub cells: Vec<Cell>,
     client: GateClient,
@@ -57,6 +61,15 @@ impl Fleet {
 
     /// The same with gates that edges find at this address of the machine.
     pub async fn start_at(gates: Ipv4Addr, edges: usize, cells: &[&str]) -> Result<Self> {
+        Self::start_with(gates, edges, cells, &[]).await
+    }
+
+    /// The same with edges that have a certificate for these hosts.
+    pub async fn start_secure(edges: usize, cells: &[&str], hosts: &[&str]) -> Result<Self> {
+        Self::start_with(Ipv4Addr::LOCALHOST, edges, cells, hosts).await
+    }
+
+    async fn start_with(gates: Ipv4Addr, edges: usize, cells: &[&str], hosts: &[&str]) -> Result<Self> {
         let atoll = crate::world::program()?;
         let folder = tempfile::Builder::new().prefix("atoll-proof-").tempdir()?;
         let ca = Ca::create_or_open(&folder.path().join("ca"), &PlatformName::new("proof")?, Timestamp::now())?;
@@ -66,12 +79,16 @@ impl Fleet {
         let feed_port = listener.local_addr()?.port();
         let stop = CancellationToken::new();
         let config = tls::server_config(&folder.path().join("control"))?;
-        let router = control::router(feed.clone());
+        let mut router = control::router(feed.clone());
+        if !hosts.is_empty() {
+            router = router.merge(issuer::router(CertificateFeed::new(certified(folder.path(), hosts)?)));
+        }
         tokio::spawn(identity::serve(listener, config, router, |role| matches!(role, Role::Edge(_)), stop.clone()));
         let client = GateClient::new(&folder.path().join("control"))?;
         let mut fleet = Self {
             feed,
             edges: Vec::new(),
+            secure: Vec::new(),
             cells: Vec::new(),
             client,
             children: Vec::new(),
@@ -85,7 +102,7 @@ impl Fleet {
             fleet.start_gate(&ca, gates, number, name)?;
         }
         for number in 0..edges {
-            fleet.start_edge(&ca, number)?;
+            fleet.start_edge(&ca, number, !hosts.is_empty())?;
         }
         Ok(fleet)
     }
@@ -104,7 +121,7 @@ impl Fleet {
         Ok(())
     }
 
-    fn start_edge(&mut self, ca: &Ca, number: usize) -> Result<()> {
+    fn start_edge(&mut self, ca: &Ca, number: usize, secure: bool) -> Result<()> {
         let state = self.folder.path().join(format!("edge-{number}"));
         let name = format!("edge-{number}");
         ca.ensure(&state.join("identity/edge"), &Role::Edge(name.parse()?), None, Timestamp::now())?;
@@ -112,7 +129,13 @@ impl Fleet {
             json!({ "feed": self.feed_port, "agent": free_port(Ipv4Addr::LOCALHOST)?.port(), "edgeAdmin": free_port(Ipv4Addr::LOCALHOST)?.port() });
         fs_err::write(state.join("platform.json"), json!({ "format": 1, "platform": "proof", "ports": ports }).to_string())?;
         let listen = free_port(Ipv4Addr::LOCALHOST)?;
-        self.spawn(&["edge", "--name", &name], &[("--state", state.display().to_string()), ("--listen", listen.to_string())])?;
+        let mut options = vec![("--state", state.display().to_string()), ("--listen", listen.to_string())];
+        if secure {
+            let door = free_port(Ipv4Addr::LOCALHOST)?;
+            options.push(("--secure", door.to_string()));
+            self.secure.push(door);
+        }
+        self.spawn(&["edge", "--name", &name], &options)?;
         self.edge_folders.push((state, self.children.len() - 1));
         self.edges.push(listen);
         Ok(())
@@ -217,6 +240,15 @@ impl Drop for Fleet {
             }
         }
     }
+}
+
+/// A book with one certificate for all these hosts.
+fn certified(folder: &Path, hosts: &[&str]) -> Result<Arc<Book>> {
+    let book = Book::open(&folder.join("certificates.db"), Sealer::create_or_open(&folder.join("master.key"))?, 16)?;
+    let (chain, key) = self_signed(hosts, Timestamp::now())?;
+    let certificate = Pair::read(&chain, key.reveal())?.certificate(chain, key);
+    book.put(vec![("proof".to_owned(), What::Certificate(Box::new(certificate)))])?;
+    Ok(Arc::new(book))
 }
 
 /// An address that was free a moment ago.

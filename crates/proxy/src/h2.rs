@@ -14,7 +14,7 @@ use std::time::Duration;
 use bytes::{Buf as _, Bytes};
 use h2::server::{Builder, Connection, SendResponse};
 use h2::{Reason as Code, RecvStream, SendStream};
-use http::Request;
+use http::{Request, StatusCode};
 use tokio::task::JoinSet;
 
 use crate::connection::Visitor;
@@ -106,13 +106,7 @@ async fn exchange<D: Decide>(worker: Arc<Worker<D>>, peer: SocketAddr, request: 
     let (parts, body) = request.into_parts();
     let asked = match head::request(&parts, body.is_end_stream()) {
         Ok(asked) => asked,
-        Err(status) => {
-            let mut refusal = http::Response::new(());
-            *refusal.status_mut() = status;
-            // A visitor who is gone misses nothing.
-            let _ = respond.send_response(refusal, true);
-            return Ended::Answered;
-        }
+        Err(status) => return refuse(&mut respond, status),
     };
     let times = worker.server.options.times.clone();
     let (near, far) = pipe();
@@ -204,6 +198,10 @@ async fn answer_head(
         if wanted.socket && parsed.is_ok() && head.status() == 101 {
             return Ok(BodyIn::UntilClose);
         }
+        // To the visitor it would say that the tunnel is there (RFC 8441, 5).
+        if wanted.socket && parsed.is_ok() && (200..300).contains(&head.status()) {
+            return Err(refuse(respond, StatusCode::BAD_GATEWAY));
+        }
         // Interim words are of use to nobody who speaks frames.
         if parsed.is_ok() && (100..200).contains(&head.status()) {
             continue;
@@ -255,6 +253,15 @@ async fn answer_body(far: &Far, mut body: BodyIn, mut buffer: Vec<u8>, mut sende
         }
         return Ended::Answered;
     }
+}
+
+/// An answer of a status and nothing else.
+fn refuse(respond: &mut SendResponse<Bytes>, status: StatusCode) -> Ended {
+    let mut refusal = http::Response::new(());
+    *refusal.status_mut() = status;
+    // A visitor who is gone misses nothing.
+    let _ = respond.send_response(refusal, true);
+    Ended::Answered
 }
 
 /// Something is missing, and the visitor hears that.

@@ -5,6 +5,7 @@
 //! Entry points: [`Docker`], [`Guard`], [`wait_until`], [`free_subnet`], [`prefix`].
 
 mod docker;
+pub mod frames;
 mod wait;
 
 pub use docker::{Docker, Guard, free_subnet};

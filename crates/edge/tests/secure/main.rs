@@ -221,7 +221,7 @@ async fn gate(mut stream: TcpStream) {
             head.push(octet[0]);
         }
         let text = String::from_utf8(std::mem::take(&mut head)).unwrap();
-        if text.contains("Upgrade: ") {
+        if text.contains("Upgrade: ") && !text.starts_with("GET /shut ") {
             let protocol = if text.contains("Upgrade: echo") { "echo" } else { "websocket" };
             let answer = format!("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: {protocol}\r\n\r\n");
             stream.write_all(answer.as_bytes()).await.unwrap();

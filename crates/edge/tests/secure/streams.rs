@@ -42,15 +42,19 @@ async fn a_socket_is_a_stream_among_others_and_ends_with_a_word() {
     // An answer to anything says that the edge's settings have come.
     let (answer, _) = sender.send_request(Request::get("https://shop.example/").body(()).unwrap(), true).unwrap();
     assert!(answer.await.is_ok() && sender.is_extended_connect_protocol_enabled());
-    let ask = |protocol: &'static str| {
-        let ask = Request::builder().method("CONNECT").uri("https://shop.example/up").header("sec-websocket-version", "13");
+    let ask = |protocol: &'static str, path: &str| {
+        let ask = Request::builder().method("CONNECT").uri(format!("https://shop.example{path}")).header("sec-websocket-version", "13");
         ask.extension(h2::ext::Protocol::from_static(protocol)).body(()).unwrap()
     };
     let mut sender = sender.ready().await.unwrap();
-    let (refused, _) = sender.send_request(ask("other"), false).unwrap();
+    let (refused, _) = sender.send_request(ask("other", "/up"), false).unwrap();
     assert_eq!(refused.await.unwrap().status(), StatusCode::NOT_IMPLEMENTED);
     let mut sender = sender.ready().await.unwrap();
-    let (answer, mut up) = sender.send_request(ask("websocket"), false).unwrap();
+    // The tenant answers as to any request: passed on, its 200 would say that the tunnel is there.
+    let (shut, _) = sender.send_request(ask("websocket", "/shut"), false).unwrap();
+    assert_eq!(shut.await.unwrap().status(), StatusCode::BAD_GATEWAY);
+    let mut sender = sender.ready().await.unwrap();
+    let (answer, mut up) = sender.send_request(ask("websocket", "/up"), false).unwrap();
     let answer = answer.await.unwrap();
     assert_eq!((answer.status(), answer.headers().contains_key("upgrade")), (StatusCode::OK, false));
     let mut down = answer.into_body();

@@ -6,6 +6,7 @@
 mod answers;
 mod backend;
 mod case;
+mod frames;
 mod framing;
 mod heads;
 mod host;
@@ -46,8 +47,8 @@ const BACKENDS: [(&str, &str, &str, Reader); 4] = [
 
 /// Runs the proof.
 pub async fn prove(_: &Options) -> Result<Outcome> {
-    let cells = BACKENDS.map(|(cell, ..)| cell);
-    let fleet = Fleet::start(1, &cells).await?;
+    let (cells, hosts) = (BACKENDS.map(|(cell, ..)| cell), BACKENDS.map(|(_, _, host, _)| host));
+    let fleet = Fleet::start_secure(1, &cells, &hosts).await?;
     let targets = open(&fleet).await?;
     let themes = [("framing", framing::cases()), ("heads", heads::cases()), ("host", host::cases()), ("answers", answers::cases())];
     let mut aside = JoinSet::new();
@@ -75,6 +76,13 @@ pub async fn prove(_: &Options) -> Result<Outcome> {
         cases += runs;
         passed += runs - failed;
     }
+    let (table, runs, differ) = frames::run_all(&targets[..3]).await?;
+    for differs in &differ {
+        say(&format!("  frames: {differs}"));
+    }
+    say(&format!("frames: {table} cases, {runs} runs, {} failed", differ.len()));
+    cases += runs;
+    passed += runs - differ.len();
     let (runs, mut failed) = (aside.len(), 0);
     while let Some(result) = aside.join_next().await {
         if let Err(differs) = result? {
@@ -102,7 +110,7 @@ async fn open(fleet: &Fleet) -> Result<Vec<Arc<Target>>> {
         let name = TenantName::new(tenant)?;
         fleet.push(cell, &cell.state(Generation(1), backend.address, vec![fleet::open(name.clone())])?).await?;
         records.push(cell.record(host, &name, Epoch(1), RouteState::Open)?);
-        targets.push(Target { edge: fleet.edges[0], host, backend }.into());
+        targets.push(Target { edge: fleet.edges[0], secure: fleet.secure[0], host, backend }.into());
     }
     let generation = fleet.publish(records)?;
     fleet.applied(generation).await?;

@@ -13,6 +13,7 @@ use tokio::io::AsyncReadExt as _;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 /// Whoever waits longer has met a fault.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -58,20 +59,30 @@ pub struct Seen {
 
 impl Visitor {
     pub fn new(tickets: bool) -> Result<Self> {
+        Self::speaking("http/1.1", tickets)
+    }
+
+    /// One who speaks this protocol.
+    pub fn speaking(protocol: &str, tickets: bool) -> Result<Self> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = ClientConfig::builder_with_provider(provider).with_protocol_versions(&[&rustls::version::TLS13])?;
         let mut config = builder.dangerous().with_custom_certificate_verifier(Arc::new(Anybody)).with_no_client_auth();
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        config.alpn_protocols = vec![protocol.into()];
         config.resumption = if tickets { Resumption::store(Arc::new(ClientSessionMemoryCache::new(64))) } else { Resumption::disabled() };
         Ok(Self(TlsConnector::from(Arc::new(config))))
+    }
+
+    /// Shakes hands and stays.
+    pub async fn connect(&self, at: SocketAddr, host: &str) -> Result<TlsStream<TcpStream>> {
+        let tcp = TcpStream::connect(at).await?;
+        tcp.set_nodelay(true)?;
+        Ok(self.0.connect(ServerName::try_from(host.to_owned())?, tcp).await?)
     }
 
     /// Shakes hands and says goodbye.
     pub async fn meet(&self, at: SocketAddr, host: &str) -> Result<Seen> {
         let meeting = async {
-            let tcp = TcpStream::connect(at).await?;
-            tcp.set_nodelay(true)?;
-            let mut stream = self.0.connect(ServerName::try_from(host.to_owned())?, tcp).await?;
+            let mut stream = self.connect(at, host).await?;
             let shaken = stream.get_ref().1;
             let certificate = shaken.peer_certificates().and_then(|chain| chain.first()).context("no certificate was shown")?.clone().into_owned();
             let resumed = shaken.handshake_kind() == Some(HandshakeKind::Resumed);

@@ -41,6 +41,12 @@ pub(super) fn request(parts: &Parts, bodiless: bool) -> Result<Asked, StatusCode
         (false, Some(_)) => return Err(StatusCode::BAD_REQUEST),
         (false, None) => false,
     };
+    // Another scheme, or an empty one, is a word for some other kind of server.
+    if parts.uri.scheme_str().is_some_and(|scheme| !["https", "http"].iter().any(|known| scheme.eq_ignore_ascii_case(known)))
+        || parts.headers.get_all("host").iter().nth(1).is_some()
+    {
+        return Err(StatusCode::BAD_REQUEST);
+    }
     let host = parts.headers.get("host").map(HeaderValue::as_bytes);
     let authority = parts.uri.authority().map(|authority| authority.as_str().as_bytes());
     let host = match (authority, host) {

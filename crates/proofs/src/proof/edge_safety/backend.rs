@@ -24,8 +24,8 @@ const PATIENCE: Duration = Duration::from_secs(120);
 pub struct Seen {
     /// First lines of requests, and offences.
     pub lines: Vec<String>,
-    /// Body of the last.
-    pub body: Vec<u8>,
+    /// Their bodies.
+    pub uploads: Vec<Vec<u8>>,
     /// Everything that came.
     pub octets: Vec<u8>,
 }
@@ -165,7 +165,7 @@ async fn serve(shared: &Shared, reader: Reader, stream: TcpStream) {
 fn note(shared: &Shared, line: String, body: Vec<u8>, octets: &[u8]) {
     let mut seen = shared.seen();
     seen.lines.push(line);
-    seen.body = body;
+    seen.uploads.push(body);
     seen.octets.extend_from_slice(octets);
 }
 

@@ -15,6 +15,7 @@ use super::wire::{Answer, Wire, show};
 #[derive(Debug)]
 pub struct Target {
     pub edge: SocketAddr,
+    pub secure: SocketAddr,
     pub host: &'static str,
     pub backend: Backend,
 }
@@ -147,7 +148,7 @@ async fn canary(wire: &mut Wire, target: &Target) -> Result<String> {
 }
 
 /// Whether another visitor still gets the answer to the own question, and the backend nothing else.
-async fn still_in_step(target: &Target) -> Result<()> {
+pub async fn still_in_step(target: &Target) -> Result<()> {
     target.backend.take();
     let mut wire = Wire::connect(target.edge).await?;
     let line = canary(&mut wire, target).await?;
@@ -168,7 +169,8 @@ fn judge(expect: &Expect, by_reader: bool, got: &Got, seen: &Seen) -> Result<()>
         ensure!(body_got == body, "the answer's body is {}", show(body_got));
     }
     if let Some(body) = &expect.upload {
-        ensure!(seen.body == *body, "the body at the backend is {}", show(&seen.body));
+        let found = seen.uploads.last().map(Vec::as_slice).unwrap_or_default();
+        ensure!(found == body, "the body at the backend is {}", show(found));
     }
     let (up, down) = (lower(&seen.octets), lower(&got.octets));
     for (octets, texts, wanted, whose) in [
