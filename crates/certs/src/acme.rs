@@ -41,6 +41,8 @@ pub struct Authority {
 pub enum Fault {
     /// The domain does not answer as it should: another try helps when somebody changed something.
     Domain,
+    /// The domain's zone names other authorities than this one (CAA).
+    Forbidden,
     /// We asked too often.
     Limited,
     /// The authority does not answer as it should.
@@ -89,7 +91,8 @@ fn fault(problem: &Problem) -> Fault {
     let kind = problem.r#type.as_deref().and_then(|kind| kind.rsplit(':').next()).unwrap_or_default();
     match kind {
         "rateLimited" => Fault::Limited,
-        "caa" | "connection" | "dns" | "incorrectResponse" | "rejectedIdentifier" | "tls" | "unauthorized" | "unsupportedIdentifier" | "compound" => {
+        "caa" => Fault::Forbidden,
+        "connection" | "dns" | "incorrectResponse" | "rejectedIdentifier" | "tls" | "unauthorized" | "unsupportedIdentifier" | "compound" => {
             Fault::Domain
         }
         _ => Fault::Authority,

@@ -1,6 +1,6 @@
 //! What is remembered of each domain's way to its certificate, in the book, so that a restart forgets no pause.
 
-use certs::acme::Window;
+use certs::acme::{Fault, Window};
 use certs::{Book, BookError};
 use jiff::Timestamp;
 use model::Sensitive;
@@ -8,6 +8,39 @@ use serde::{Deserialize, Serialize};
 
 /// The topic of these notes.
 const TOPIC: &str = "attempt";
+
+/// Of what kind a problem is, which says who can mend it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Cause {
+    /// Noted before kinds were.
+    #[default]
+    Unsaid,
+    /// The domain does not lead to an edge of ours.
+    Elsewhere,
+    /// The domain's zone names other authorities (CAA).
+    Forbidden,
+    /// The authority looked at the domain and refuses it.
+    Refused,
+    /// The authority was asked too often, or would be.
+    Limited,
+    /// The authority does not answer as it should.
+    Authority,
+    /// What the authority wants to see could not be shown, or what it gave not be kept.
+    Ours,
+}
+
+impl From<Fault> for Cause {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Domain => Self::Refused,
+            Fault::Forbidden => Self::Forbidden,
+            Fault::Limited => Self::Limited,
+            Fault::Authority => Self::Authority,
+            Fault::Ours => Self::Ours,
+        }
+    }
+}
 
 /// One domain's way.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -21,6 +54,8 @@ pub struct Attempt {
     pub since: Option<Timestamp>,
     /// What the last problem was.
     pub problem: Option<String>,
+    /// Of what kind it is.
+    pub cause: Cause,
     /// When its certificate is renewed, thrown once.
     pub renew_at: Option<Timestamp>,
     /// When the authority is asked again about that.
@@ -48,10 +83,25 @@ impl Attempt {
     }
 
     /// The same after a failure.
-    pub(crate) fn failed(mut self, problem: String, now: Timestamp, pause: jiff::SignedDuration) -> Self {
+    pub(crate) fn failed(mut self, cause: Cause, problem: String, now: Timestamp, pause: jiff::SignedDuration) -> Self {
         self.failures += 1;
         self.since.get_or_insert(now);
-        self.problem = Some(problem);
+        (self.cause, self.problem) = (cause, Some(problem));
+        self.not_before = now.saturating_add(pause).ok();
+        self
+    }
+
+    /// The same after it was found that nobody may be asked now: no failure of the domain's, and yet the reason why it waits.
+    pub(crate) fn waits(mut self, fault: Fault, now: Timestamp, pause: jiff::SignedDuration) -> Self {
+        self.since.get_or_insert(now);
+        let problem = match fault {
+            Fault::Limited => "no authority may be asked for more certificates now",
+            _ => "no authority that answers is left",
+        };
+        // What an authority itself said of it says more.
+        if self.cause != fault.into() || self.problem.is_none() {
+            (self.cause, self.problem) = (fault.into(), Some(problem.to_owned()));
+        }
         self.not_before = now.saturating_add(pause).ok();
         self
     }

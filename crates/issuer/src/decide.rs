@@ -82,6 +82,8 @@ pub struct Authorities {
 #[derive(Debug, Clone, Default)]
 struct Standing {
     failures: u32,
+    /// Why it is not asked before its time.
+    fault: Option<Fault>,
     not_before: Option<Timestamp>,
     orders: VecDeque<Timestamp>,
 }
@@ -109,12 +111,19 @@ impl Authorities {
         Some(chosen)
     }
 
+    /// Why none of them may be asked: what is wrong with the preferred one. One that we may not ask for a while because of what we asked already is limited.
+    #[must_use]
+    pub fn why_none(&self, now: Timestamp) -> Fault {
+        let first = self.each.first().filter(|standing| standing.not_before.is_some_and(|at| at > now));
+        first.and_then(|standing| standing.fault).unwrap_or(Fault::Limited)
+    }
+
     /// An order came to an end. Faults of a domain are none of the authority's.
     pub fn ended(&mut self, which: usize, fault: Option<Fault>, now: Timestamp, dice: f64) {
         let Some(standing) = self.each.get_mut(which) else { return };
         let pause = match fault {
-            None | Some(Fault::Domain) => {
-                (standing.failures, standing.not_before) = (0, None);
+            None | Some(Fault::Domain | Fault::Forbidden) => {
+                (standing.failures, standing.not_before, standing.fault) = (0, None, None);
                 return;
             }
             Some(Fault::Ours) => return,
@@ -122,6 +131,7 @@ impl Authorities {
             Some(Fault::Authority) => AUTHORITY_PAUSE.saturating_mul(1 << standing.failures.min(6)),
         };
         standing.failures += 1;
+        standing.fault = fault;
         standing.not_before = Some(now.saturating_add(spread(pause, dice)).unwrap_or(Timestamp::MAX));
     }
 }

@@ -14,10 +14,12 @@ mod feed;
 mod folder;
 mod probe;
 mod run;
+mod stand;
 mod tickets;
 
-pub use attempts::Attempt;
+pub use attempts::{Attempt, Cause};
 pub use decide::{Authorities, Limits, is_public, pause, renew_at};
 pub use feed::{CertificateFeed, router};
 pub use probe::{Pointing, Probe};
 pub use run::{Issuer, Options, Wish, Wishes};
+pub use stand::Stand;

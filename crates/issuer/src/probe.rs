@@ -53,7 +53,7 @@ impl Probe {
 
     /// Every address must lead here: authorities choose for themselves.
     async fn ask_all(&self, domain: &str, token: &str, answer: &str) -> Pointing {
-        let addresses: Vec<SocketAddr> = match self.hosts.get(domain) {
+        let mut addresses: Vec<SocketAddr> = match self.hosts.get(domain) {
             Some(&address) => vec![SocketAddr::new(address, self.port)],
             None => match tokio::net::lookup_host((domain, self.port)).await {
                 Ok(addresses) => addresses.collect(),
@@ -63,6 +63,8 @@ impl Probe {
         if addresses.is_empty() {
             return Pointing::Elsewhere(format!("{domain} has no address"));
         }
+        // Resolvers turn them round; the same trouble is told in the same words.
+        addresses.sort_unstable();
         for address in addresses {
             let asked = tokio::time::timeout(WITHIN, ask(address, domain, token)).await;
             let problem = match asked {

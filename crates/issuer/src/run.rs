@@ -16,7 +16,8 @@ use tokio_util::sync::CancellationToken;
 use crate::answers::OnEdges;
 use crate::decide::{Authorities, Limits, is_public, pause, renew_at};
 use crate::probe::{Pointing, Probe};
-use crate::{Attempt, CertificateFeed, folder, tickets};
+use crate::stand::{Stands, stand};
+use crate::{Attempt, Cause, CertificateFeed, Stand, folder, tickets};
 
 /// How often everything is looked at.
 const LOOK: Duration = Duration::from_secs(5);
@@ -82,6 +83,7 @@ pub struct Issuer {
     authorities: Mutex<Authorities>,
     accounts: tokio::sync::Mutex<HashMap<usize, Arc<Account>>>,
     said: Mutex<BTreeMap<String, String>>,
+    stands: Mutex<Option<Arc<Stands>>>,
 }
 
 /// What is done for one domain.
@@ -98,7 +100,8 @@ impl Issuer {
     pub fn new(options: Options, book: Arc<Book>, feed: Arc<CertificateFeed>, wishes: Arc<dyn Wishes>) -> Arc<Self> {
         let authorities = Mutex::new(Authorities::new(options.authorities.len(), options.limits));
         let answers = OnEdges { book: book.clone(), feed };
-        Arc::new(Self { options, book, answers, wishes, authorities, accounts: tokio::sync::Mutex::default(), said: Mutex::default() })
+        let (accounts, said, stands) = Default::default();
+        Arc::new(Self { options, book, answers, wishes, authorities, accounts, said, stands })
     }
 
     /// Works until the stop. Orders under way are given up then; authorities forget them.
@@ -167,12 +170,13 @@ impl Issuer {
             Attempt::forget(&self.book, domain)?;
             self.say(domain, None);
         }
+        *self.stands.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(Stands::of(&attempts)));
         if self.options.authorities.is_empty() {
             return Ok(Vec::new());
         }
         let mut due = Vec::new();
         for wish in wishes.iter().filter(|wish| wish.active && !busy.contains(&wish.domain)) {
-            if !self.options.private_names && !is_public(&wish.domain) {
+            if !self.asks_for(&wish.domain) {
                 continue;
             }
             let attempt = attempts.get(&wish.domain);
@@ -252,7 +256,7 @@ impl Issuer {
                     Pointing::Elsewhere(why) => {
                         let doubled = POINT_PAUSE.saturating_mul(1 << attempt.failures.min(8)).min(LONGEST_POINT_PAUSE);
                         self.say(domain, Some(format!("no certificate is asked for yet: {why}")));
-                        attempt.failed(why, now, doubled)
+                        attempt.failed(Cause::Elsewhere, why, now, doubled)
                     }
                     Pointing::Here => match self.obtain(domain, step, attempt.failures).await {
                         Ok(authority) => {
@@ -261,16 +265,18 @@ impl Issuer {
                             attempt = Attempt { authority: Some(authority), ..Attempt::default() };
                             attempt
                         }
-                        // Nobody may be asked now: that is no failure of the domain's.
-                        Err(None) => Attempt { not_before: now.saturating_add(SignedDuration::from_mins(1)).ok(), ..attempt },
+                        Err(None) => {
+                            let fault = self.authorities().why_none(now);
+                            attempt.waits(fault, now, SignedDuration::from_mins(1))
+                        }
                         Err(Some(error)) => {
                             self.say(domain, Some(error.message.clone()));
                             let pause = match error.fault {
                                 // The next authority may be asked at once.
                                 Fault::Authority | Fault::Limited => SignedDuration::from_secs(5),
-                                Fault::Domain | Fault::Ours => pause(attempt.failures + 1, rand::random()),
+                                Fault::Domain | Fault::Forbidden | Fault::Ours => pause(attempt.failures + 1, rand::random()),
                             };
-                            attempt.failed(error.message, now, pause)
+                            attempt.failed(error.fault.into(), error.message, now, pause)
                         }
                     },
                 }
@@ -383,6 +389,19 @@ impl Issuer {
                 said.remove(about);
             }
         }
+    }
+
+    /// Whether an authority is asked for a domain.
+    fn asks_for(&self, domain: &str) -> bool {
+        !self.options.authorities.is_empty() && (self.options.private_names || is_public(domain))
+    }
+
+    /// How a domain of an active tenant stands with its certificate; nothing before the first look.
+    #[must_use]
+    pub fn stand(&self, domain: &str) -> Option<Stand> {
+        let stands = self.stands.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
+        let covering = self.book.covering(domain);
+        Some(stand(domain, covering, self.asks_for(domain), stands.problem(domain), Timestamp::now()))
     }
 
     /// What is wrong now, by domain or file.

@@ -62,3 +62,13 @@ fn the_second_authority_steps_in_and_the_first_comes_back() {
     assert_eq!(authorities.choose(at(11), true), None, "who says so is not asked at all");
     assert_eq!(authorities.choose(at(71), true), Some(0));
 }
+
+#[test]
+fn why_nobody_may_be_asked_is_what_ails_the_preferred_one() {
+    let mut authorities = Authorities::new(2, Limits { orders: 1, window: SignedDuration::from_mins(10) });
+    authorities.ended(0, Some(Fault::Authority), at(0), 0.5);
+    authorities.ended(1, Some(Fault::Limited), at(0), 0.5);
+    assert_eq!((authorities.choose(at(0), false), authorities.why_none(at(0))), (None, Fault::Authority));
+    assert_eq!(authorities.choose(at(2), false), Some(0));
+    assert_eq!((authorities.choose(at(2), false), authorities.why_none(at(2))), (None, Fault::Limited), "what we asked already");
+}
