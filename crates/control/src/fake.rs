@@ -9,11 +9,11 @@ use async_trait::async_trait;
 use data::SharedData;
 use ipnet::Ipv4Net;
 use model::v1alpha1::SealedSecret;
-use model::{CellName, DocumentName, GateName, Generation, MachineName, Sensitive, TenantName};
+use model::{CellName, DocumentName, DomainName, GateName, Generation, MachineName, Sensitive, TenantName};
 use routes::{GateHealth, GateInstanceReport, GateReport, GateState};
 
 use crate::world::lock;
-use crate::{Files, GateError, GateTarget, Gates, HostRoutes, Keys, Machines, PortError};
+use crate::{CertificateFacts, Certificates, Files, GateError, GateTarget, Gates, HostRoutes, Keys, Machines, PortError};
 
 /// What goes wrong with gates, in thousandths of the calls, drawn from a seed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -261,6 +261,23 @@ impl Files for FakeFiles {
         world.folders.retain(|(of, _)| of != cell);
         world.settings.retain(|(of, _), _| of != cell);
         Ok(())
+    }
+}
+
+/// Certificates as they are said to stand; nothing is known of others.
+#[derive(Default, Clone)]
+pub struct FakeCertificates(Arc<Mutex<BTreeMap<String, CertificateFacts>>>);
+
+impl FakeCertificates {
+    /// So a domain stands from now on.
+    pub fn set(&self, domain: &str, facts: CertificateFacts) {
+        lock(&self.0).insert(domain.to_owned(), facts);
+    }
+}
+
+impl Certificates for FakeCertificates {
+    fn facts(&self, domain: &DomainName) -> Option<CertificateFacts> {
+        lock(&self.0).get(domain.as_str()).cloned()
     }
 }
 

@@ -31,7 +31,9 @@ pub use control::{Control, ControlError};
 pub use feed::{EdgeStand, RouteFeed, router};
 pub use folders::Folders;
 pub use options::{LocalMachine, Options};
-pub use ports::{Files, GateError, GateTarget, Gates, HostRoutes, Keys, Machines, PortError, Ports};
+pub use ports::{
+    CertificateFacts, CertificateFault, Certificates, Files, GateError, GateTarget, Gates, HostRoutes, Keys, Machines, PortError, Ports,
+};
 
 #[cfg(test)]
 mod tests;

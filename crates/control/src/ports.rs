@@ -8,8 +8,9 @@ use async_trait::async_trait;
 use data::SharedData;
 use engine::SharedEngine;
 use ipnet::Ipv4Net;
+use jiff::Timestamp;
 use model::v1alpha1::SealedSecret;
-use model::{CellName, DocumentName, GateName, Generation, MachineName, Sensitive, TenantName};
+use model::{CellName, DocumentName, DomainName, GateName, Generation, MachineName, Sensitive, TenantName};
 use operation::Clock;
 use routes::{GateReport, GateState};
 use store::SharedStore;
@@ -31,6 +32,8 @@ pub struct Ports {
     pub files: Arc<dyn Files>,
     /// Networks that the host already knows.
     pub hosts: Arc<dyn HostRoutes>,
+    /// Visitors' certificates.
+    pub certificates: Arc<dyn Certificates>,
     /// Wall time.
     pub clock: Clock,
 }
@@ -158,6 +161,40 @@ pub trait Files: Send + Sync {
     /// # Errors
     /// [`PortError`].
     async fn remove_cell(&self, cell: &CellName) -> Result<(), PortError>;
+}
+
+/// Who is to mend what keeps a domain from its certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum CertificateFault {
+    /// The domain does not lead to an edge of ours.
+    Elsewhere,
+    /// The domain's zone names other authorities (CAA).
+    Forbidden,
+    /// The authority looked at the domain and refuses it.
+    Refused,
+    /// What the authority wants to see could not be shown, or what it gave not be kept.
+    Ours,
+    /// The authority is asked too often.
+    Limited,
+    /// The authority does not answer as it should.
+    Authority,
+}
+
+/// How a domain stands with its certificate.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct CertificateFacts {
+    /// When the certificate that visitors are shown ends, or has ended; nothing where there is none.
+    pub ends: Option<Timestamp>,
+    /// Whether an authority is asked for one, now or when the time comes.
+    pub asked: bool,
+    /// What the last try found wrong, in words that are the same for as long as the trouble is.
+    pub failed: Option<(CertificateFault, Arc<str>)>,
+}
+
+/// Visitors' certificates. Answers come from memory.
+pub trait Certificates: Send + Sync {
+    /// How a domain of an active tenant stands; nothing while that is not known.
+    fn facts(&self, domain: &DomainName) -> Option<CertificateFacts>;
 }
 
 /// Networks that the host already knows.

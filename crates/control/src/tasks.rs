@@ -20,6 +20,8 @@ const BREATHER: Duration = Duration::from_millis(500);
 const ASK: Duration = Duration::from_secs(5);
 /// How often old operations are looked for.
 const CLEAN: Duration = Duration::from_secs(600);
+/// How often it is looked how visitors' certificates stand: of that no document tells.
+const CERTIFICATES: Duration = Duration::from_secs(10);
 /// A cell whose name no platform uses: an agent that answers about it is reachable.
 const NOBODY: &str = "atoll-nobody";
 
@@ -31,6 +33,8 @@ pub enum Whole {
     Cells,
     /// The route table.
     Routes,
+    /// What tenants are told of their visitors' certificates.
+    Certificates,
     /// Lint of blueprints.
     Blueprints,
     /// Machines and platform.
@@ -51,6 +55,7 @@ impl Task for WholeTask {
             Whole::Tenants => "tenants",
             Whole::Cells => "cells",
             Whole::Routes => "routes",
+            Whole::Certificates => "certificates",
             Whole::Blueprints => "blueprints",
             Whole::Machines => "machines",
             Whole::Clean => "clean",
@@ -67,6 +72,7 @@ impl Task for WholeTask {
                 Some(generation) => Report::new(format!("generation {generation} stands")),
                 None => Report::new("nothing is published while a key cannot be read").again(BREATHER),
             }),
+            Whole::Certificates => tenants::certificates::follow(world).await.map(|changed| Report::new(format!("{changed} tenants told"))),
             Whole::Blueprints => blueprints(world).await,
             Whole::Machines => machines(world).await,
             Whole::Clean => operations::clean(world).await,
@@ -89,6 +95,7 @@ pub fn spawn_whole(world: &Arc<World>, stop: &CancellationToken) -> Vec<Handle> 
         (Whole::Tenants, wakes.tenants.clone(), world.options.period),
         (Whole::Cells, wakes.cells.clone(), world.options.period),
         (Whole::Routes, wakes.routes.clone(), world.options.period),
+        (Whole::Certificates, reconcile::Signal::new(), CERTIFICATES),
         (Whole::Blueprints, wakes.blueprints.clone(), world.options.period),
         (Whole::Machines, wakes.machines.clone(), world.options.period.min(Duration::from_secs(5))),
         (Whole::Clean, reconcile::Signal::new(), CLEAN),

@@ -1,6 +1,7 @@
 //! Tenants: domains, placement, and what their documents ask for.
 
 pub mod again;
+pub mod certificates;
 mod follow;
 
 use std::collections::BTreeSet;

@@ -16,7 +16,7 @@ use serde_json::json;
 use store::fake::FakeStore;
 use store::{Key, Store, TypedStore};
 
-use crate::fake::{FakeFiles, FakeGates, FakeHost, FakeKeys, OneAgent};
+use crate::fake::{FakeCertificates, FakeFiles, FakeGates, FakeHost, FakeKeys, OneAgent};
 use crate::{Control, ControlError, Options, Ports};
 
 /// All fakes of one platform.
@@ -26,6 +26,7 @@ pub struct Site {
     pub data: FakeData,
     pub gates: FakeGates,
     pub files: FakeFiles,
+    pub certificates: FakeCertificates,
     pub ports: Ports,
     pub options: Options,
 }
@@ -49,6 +50,7 @@ impl Site {
         let data = FakeData::new(7);
         let gates = FakeGates::default();
         let files = FakeFiles::default();
+        let certificates = FakeCertificates::default();
         let ports = Ports {
             store: store.shared(),
             engine: Arc::new(engine.clone()),
@@ -57,10 +59,11 @@ impl Site {
             keys: Arc::new(FakeKeys::new(7)),
             files: Arc::new(files.clone()),
             hosts: Arc::new(FakeHost::default()),
+            certificates: Arc::new(certificates.clone()),
             clock,
         };
         let options = Options::new(name::<PlatformName>("test"), "/state").on(name("m1"), "127.0.0.1:9000".parse().unwrap());
-        Self { store, engine, data, gates, files, ports, options }
+        Self { store, engine, data, gates, files, certificates, ports, options }
     }
 
     /// A control at work, and how to stop it.

@@ -438,3 +438,38 @@ async fn a_blueprint_that_breaks_the_rules_is_refused_and_said() {
     stop.cancel();
     join.await.unwrap().unwrap();
 }
+
+#[tokio::test(start_paused = true)]
+async fn trouble_with_certificates_is_told_as_a_condition_and_goes_with_https() {
+    let site = served().await;
+    let platform = |on: bool| {
+        let public = if on { serde_json::json!({ "tls": {} }) } else { serde_json::json!({}) };
+        model::Typed::<model::v1alpha1::Platform>::new(
+            name::<model::DocumentName>("platform"),
+            serde_json::from_value(serde_json::json!({ "public": public })).unwrap(),
+        )
+    };
+    site.put(&platform(true)).await;
+    let failed = Some((crate::CertificateFault::Elsewhere, "www.alpha.example points to 192.0.2.1:80".into()));
+    let good = crate::CertificateFacts { ends: Some(jiff::Timestamp::MAX), asked: true, failed: None };
+    site.certificates.set("alpha.example", good.clone());
+    let (_control, stop, join) = site.control();
+    site.until::<Tenant>("alpha", 60, tenant_ready).await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let said = |t: Option<&model::Typed<Tenant>>| t.and_then(|t| t.status.conditions.get("CertificatesReady")).map(|c| c.reason.clone());
+    assert_eq!(said(site.read::<Tenant>("alpha").await.as_ref()), None, "nothing is known of one of its domains");
+    site.certificates.set("www.alpha.example", crate::CertificateFacts { failed, ..crate::CertificateFacts { asked: true, ..Default::default() } });
+    let told = site.until::<Tenant>("alpha", 60, |t| said(t).as_deref() == Some("DomainElsewhere")).await.unwrap();
+    let message = &told.status.conditions.get("CertificatesReady").unwrap().message;
+    assert!(message.starts_with("www.alpha.example: ") && message.contains("192.0.2.1"), "{message}");
+    assert!(told.status.conditions.is_true("Ready"), "it is served over HTTP");
+    let before = site.store.head();
+    tokio::time::sleep(Duration::from_secs(3600)).await;
+    assert_eq!(site.store.head(), before, "the same trouble is written once");
+    site.certificates.set("www.alpha.example", good);
+    site.until::<Tenant>("alpha", 60, |t| said(t).as_deref() == Some("AsWanted")).await;
+    site.put(&platform(false)).await;
+    site.until::<Tenant>("alpha", 60, |t| said(t).is_none()).await;
+    stop.cancel();
+    join.await.unwrap().unwrap();
+}

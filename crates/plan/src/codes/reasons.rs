@@ -45,6 +45,16 @@ reasons! { REASONS;
     DomainTaken "One of the tenant's domains belongs to another tenant; it waits until it is free.", "atoll explain tenant {name}";
     NotPlaced "The tenant has no cell yet.", "atoll explain tenant {name}";
     NextCellDue "The cells of a product are nearly full: open the next one before the last place is taken.", "atoll cell open <name>";
+    // Visitors' certificates.
+    CertificatePending "A certificate for one of the tenant's domains is being obtained; until then the domain is served over HTTP alone.", "";
+    CertificateEnded "Visitors are shown a certificate that has ended, and browsers refuse it. The message says what keeps it from being renewed; one that you laid into the folder you replace yourself.", "atoll explain tenant {name}";
+    CertificateEndsSoon "A certificate ends soon and could not be renewed; the message says why. It is tried again by itself.", "atoll explain tenant {name}";
+    DomainElsewhere "A domain does not lead to an edge, so that no authority would vouch for it. Its owner sets its DNS records to the platform's address, and port 80 must be open; it is looked at again within half an hour.", "atoll explain tenant {name}";
+    AuthorityForbidden "The domain's zone says by its CAA records that this authority may give no certificate. Its owner adds the authority there, or removes the records.", "atoll explain tenant {name}";
+    AuthorityRefuses "The authority looked at the domain and gives no certificate; the message has its words. It is asked again, with pauses of up to a day.", "atoll explain tenant {name}";
+    AuthorityLimits "The authority is asked too often, or would be; it is asked again later. A second authority in the Platform's `public.tls` steps in meanwhile.", "atoll status";
+    AuthorityUnreachable "No authority answers as it should; it is asked again by itself. Look whether this machine reaches it.", "atoll doctor";
+    CertificateNotShown "What an authority wants to see could not be shown by the edges, or what it gave not be kept; the message says why.", "atoll status";
     // Cells.
     NoNetwork "The pool of private networks has no two free ones that clash with nothing on the host.", "atoll explain platform";
     NoMachine "No machine for the cell's data is known, or none of those it names.", "atoll status";

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use control::fake::{FakeHost, FakeKeys};
+use control::fake::{FakeCertificates, FakeHost, FakeKeys};
 use control::{Control, ControlError, Ports};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -40,6 +40,7 @@ impl Controls {
             keys: Arc::new(FakeKeys::new(world.seed.wrapping_mul(1_000).wrapping_add(self.begun))),
             files: Arc::new(CutFiles(Arc::new(world.files.clone()), thread)),
             hosts: Arc::new(FakeHost::default()),
+            certificates: Arc::new(FakeCertificates::default()),
             clock: world.clock.clone(),
         };
         let control = Control::new(ports, world.options.clone());

@@ -73,9 +73,10 @@ fn under_way(generation: Generation, observed: Generation, operation: Option<&Op
 fn untrue(conditions: &Conditions, blocking: &[&str]) -> Standing {
     let untrue = |c: &&Condition| c.status != ConditionStatus::True;
     let of = |names: &[&str]| conditions.iter().filter(untrue).find(|c| names.contains(&c.r#type.as_str()));
-    // `Ready` repeats what the others say; `Stalled` is good when it is not true.
+    // `Ready` repeats what the others say; `Stalled` is good when it is not true. Nobody waits for certificates, which may depend on a customer's DNS for days:
+    // a tenant is ready over HTTP without them, also one that sends its visitors to HTTPS, because nobody is sent there before a certificate covers the host.
     let cause = of(blocking)
-        .or_else(|| conditions.iter().filter(untrue).find(|c| !["Ready", "Stalled"].contains(&c.r#type.as_str())))
+        .or_else(|| conditions.iter().filter(untrue).find(|c| !["Ready", "Stalled", "CertificatesReady"].contains(&c.r#type.as_str())))
         .or_else(|| of(&["Ready"]));
     match cause {
         Some(c) => {

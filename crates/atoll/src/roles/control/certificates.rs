@@ -1,14 +1,15 @@
 //! Visitors' certificates: the issuer over control's documents. It begins anew whenever the platform's wishes for HTTPS change.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use async_trait::async_trait;
 use certs::acme::{Authority, Proof};
 use certs::{Book, Https};
+use control::{CertificateFacts, CertificateFault};
 use identity::Sealer;
-use issuer::{CertificateFeed, Issuer, Limits, Probe, Wish, Wishes};
+use issuer::{Cause, CertificateFeed, Issuer, Limits, Probe, Wish, Wishes};
 use model::v1alpha1::{AuthoritySpec, Domain, DomainProof, HttpsSpec, Platform, Tenant, TenantState, TlsSpec};
 use model::{DomainName, Sensitive};
 use store::{SharedStore, TypedStore as _};
@@ -27,14 +28,42 @@ pub struct Certificates {
     book: Arc<Book>,
     feed: Arc<CertificateFeed>,
     documents: Arc<Documents>,
+    told: Arc<Told>,
+}
+
+/// What control is told of domains: by the issuer at work, where there is one.
+#[derive(Default)]
+pub struct Told(Mutex<Option<Arc<Issuer>>>);
+
+impl Told {
+    fn set(&self, issuer: Option<Arc<Issuer>>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = issuer;
+    }
+}
+
+impl control::Certificates for Told {
+    fn facts(&self, domain: &DomainName) -> Option<CertificateFacts> {
+        let issuer = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
+        let stand = issuer.stand(domain.as_str())?;
+        let fault = |cause| match cause {
+            Cause::Elsewhere => CertificateFault::Elsewhere,
+            Cause::Forbidden => CertificateFault::Forbidden,
+            // Noted by an earlier release: the words say more, until the next try.
+            Cause::Refused | Cause::Unsaid => CertificateFault::Refused,
+            Cause::Limited => CertificateFault::Limited,
+            Cause::Authority => CertificateFault::Authority,
+            Cause::Ours => CertificateFault::Ours,
+        };
+        Some(CertificateFacts { ends: stand.ends, asked: stand.asked, failed: stand.problem.map(|(cause, words)| (fault(cause), words)) })
+    }
 }
 
 impl Certificates {
-    /// Opens the book; `active`: whether this control holds the lease.
+    /// Opens the book; `told`: where control asks how domains stand; `active`: whether this control holds the lease.
     ///
     /// # Errors
     /// When the book cannot be used. It holds what was obtained, so it is never put aside here.
-    pub fn open(layout: &Layout, store: SharedStore, active: impl Fn() -> bool + Send + Sync + 'static) -> Result<Self> {
+    pub fn open(layout: &Layout, store: SharedStore, told: Arc<Told>, active: impl Fn() -> bool + Send + Sync + 'static) -> Result<Self> {
         let sealer = Sealer::create_or_open(&layout.master_key())?;
         let book = Arc::new(
             Book::open(&layout.certificates(), sealer, REMEMBER)
@@ -45,6 +74,7 @@ impl Certificates {
             layout: layout.clone(),
             book,
             feed,
+            told,
             documents: Arc::new(Documents { store, active: Box::new(active), last: tokio::sync::Mutex::default() }),
         })
     }
@@ -63,12 +93,14 @@ impl Certificates {
                 Ok(wanted) if wanted.as_ref() != running.as_ref().map(|(spec, _)| spec) => {
                     if let Some((_, ended)) = running.take() {
                         ended.cancel();
+                        self.told.set(None);
                     }
                     if let Some(spec) = wanted {
                         let ended = stop.child_token();
                         match self.options(&spec) {
                             Ok(options) => {
                                 let issuer = Issuer::new(options, self.book.clone(), self.feed.clone(), self.documents.clone());
+                                self.told.set(Some(issuer.clone()));
                                 tokio::spawn(issuer.run(ended.clone()));
                             }
                             Err(error) => tracing::error!(error = format!("{error:#}"), "no certificates are obtained until the Platform is changed"),

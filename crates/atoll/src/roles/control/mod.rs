@@ -42,6 +42,7 @@ pub async fn run(state: &Path, docker: &Path, stop: CancellationToken) -> Result
     let ca = Ca::create_or_open(&layout.authority(), &layout.platform, Timestamp::now())?;
     let own = layout.identity("control");
     let keys = Arc::new(keys::Keys { sealer, ca, state: layout.root.clone() });
+    let told = Arc::new(certificates::Told::default());
     let ports = Ports {
         store: store.clone(),
         engine: engine.clone(),
@@ -50,13 +51,14 @@ pub async fn run(state: &Path, docker: &Path, stop: CancellationToken) -> Result
         keys: keys.clone(),
         files: Arc::new(Folders::new(&layout.root)),
         hosts: Arc::new(host::KernelRoutes),
+        certificates: told.clone(),
         clock: Arc::new(Timestamp::now),
     };
     let machine = MachineName::new(identities::MACHINE).context("the machine's name")?;
     let options = control::Options::new(layout.platform.clone(), &layout.root).on(machine, Layout::local(layout.ports.agent));
     let control = Arc::new(Control::new(ports, options));
     let active = control.clone();
-    let certificates = certificates::Certificates::open(&layout, store.clone(), move || active.active())?;
+    let certificates = certificates::Certificates::open(&layout, store.clone(), told, move || active.active())?;
     let orders = Arc::new(cache::orders::Orders::new(format!("{:x}", Timestamp::now().as_nanosecond())));
     let feeds = control::router(control.feed()).merge(certificates.router()).merge(control::purges::router(orders.clone()));
     let feed = tokio::spawn(serve_feed(layout.clone(), feeds, stop.clone()));
