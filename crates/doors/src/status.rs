@@ -80,10 +80,13 @@ pub fn row(state: &State, kind: Kind, name: &DocumentName) -> Option<StatusRow> 
     }
 }
 
-/// Whether a condition says that all is well. `Stalled` says the opposite when it is true.
+/// Whether a condition says that all is well. `Stalled` says the opposite when it is true; a certificate that is being obtained is no trouble yet.
 pub(crate) fn good(condition: &Condition) -> bool {
-    let wanted = if condition.r#type == "Stalled" { ConditionStatus::False } else { ConditionStatus::True };
-    condition.status == wanted
+    match condition.r#type.as_str() {
+        "Stalled" => condition.status == ConditionStatus::False,
+        "CertificatesReady" => condition.status != ConditionStatus::False,
+        _ => condition.status == ConditionStatus::True,
+    }
 }
 
 /// A row from the condition that decides, with the first that is not well as its reason.

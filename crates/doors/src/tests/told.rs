@@ -80,6 +80,17 @@ fn what_is_not_as_wanted_comes_first_and_says_why() {
 }
 
 #[test]
+fn trouble_with_a_certificate_is_told_and_one_on_its_way_is_none() {
+    let with = |status: &str, reason: &str| json!({ "conditions": [condition("Ready", "True", "Ready"), condition("CertificatesReady", status, reason)], "cell": "a", "epoch": 1, "serving": "Active" });
+    let state = state(&[("alpha", "Active", with("Unknown", "CertificatePending")), ("beta", "Active", with("False", "DomainElsewhere"))]);
+    let (pending, trouble) = (row(&state, Kind::Tenant, &name("alpha")).unwrap(), row(&state, Kind::Tenant, &name("beta")).unwrap());
+    assert_eq!((pending.state.as_str(), pending.as_wanted, pending.reason), ("Ready", true, None));
+    assert_eq!((trouble.state.as_str(), trouble.as_wanted, trouble.reason.as_deref()), ("Ready", false, Some("DomainElsewhere")));
+    let why = explain(&state, Kind::Tenant, &name("beta")).unwrap();
+    assert!(why.conditions.iter().any(|c| c.condition.r#type == "CertificatesReady" && c.meaning.is_some() && c.next.is_some()));
+}
+
+#[test]
 fn what_is_off_on_request_is_as_wanted_once_it_is_so() {
     let off = |serving: &str| json!({ "conditions": [condition("Ready", "False", "Suspended")], "cell": "a", "epoch": 1, "serving": serving });
     let state = state(&[("alpha", "Suspended", off("Suspended")), ("beta", "Suspended", off("Active"))]);
