@@ -54,6 +54,14 @@ impl Outbox {
         self.flight = None;
     }
 
+    /// The report in flight will never be counted: its requests are given up, which the next report says. Gives how many they are.
+    pub fn refused(&mut self) -> u64 {
+        let Some(report) = self.flight.take() else { return 0 };
+        let requests = report.rows.iter().map(|row| row.counts.requests).sum::<u64>();
+        self.lost += report.lost + requests;
+        requests
+    }
+
     fn put(&mut self, span: Span, tenant: TenantName, counts: &Counts) {
         let tenants = self.waiting.entry(span).or_default();
         let before = tenants.len();
@@ -161,6 +169,21 @@ mod tests {
         assert_eq!(outbox.add(3 * 86_400, [(tenant(1), counts(1))]), 1);
         let report = outbox.next().unwrap();
         assert_eq!((report.rows.len(), report.lost), (3, 1));
+    }
+
+    #[test]
+    fn what_is_refused_is_lost_and_the_next_report_says_so() {
+        let mut outbox = Outbox::new("i".to_owned(), 100);
+        outbox.add(60, [(tenant(1), counts(5))]);
+        assert!(outbox.next().is_some());
+        assert_eq!(outbox.refused(), 5);
+        assert_eq!(outbox.refused(), 0, "nothing is in flight");
+        let next = outbox.next().unwrap().clone();
+        assert_eq!((next.sequence, next.rows.len(), next.lost), (2, 0, 5));
+        assert_eq!(outbox.refused(), 0);
+        assert_eq!(outbox.next().unwrap().lost, 5, "and so does the one after a second refusal");
+        outbox.accepted();
+        assert_eq!(outbox.next(), None);
     }
 
     proptest! {

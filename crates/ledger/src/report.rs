@@ -106,7 +106,7 @@ pub struct Report {
     pub to: i64,
     /// At most [`MOST_ROWS`].
     pub rows: Vec<Row>,
-    /// Requests whose rows the edge had to give up since the report before, because control was away for too long.
+    /// Requests whose rows the edge had to give up since the report before: control was away for too long, or refused a report.
     #[serde(default)]
     pub lost: u64,
 }
