@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 use crate::connect::{Connect, Unix};
 use crate::v1::{
     About, Accepted, ApplyAnswer, CellOpen, DocumentList, Explanation, LogLine, LogsQuery, PlanAnswer, PlanRequest, PurgeRequest, Purged,
-    REQUESTED_BY, Revealed, StatusAnswer, TenantAdd, WatchLine,
+    REQUESTED_BY, Revealed, StatusAnswer, TenantAdd, Usage, UsageQuery, WatchLine,
 };
 
 /// Most bytes of an answer that is read at once; a page of a list stays far below.
@@ -198,6 +198,20 @@ impl Client {
         pairs.extend(query.tail.map(|t| format!("tail={t}")));
         pairs.extend(query.follow.then(|| "follow=true".to_owned()));
         self.lines(&format!("/v1/cells/{cell}/logs?{}", pairs.join("&"))).await
+    }
+
+    /// What tenants took.
+    pub async fn usage(&self, query: &UsageQuery) -> Result<Usage, ClientError> {
+        let by = match query.by {
+            ledger::By::Minute => "minute",
+            ledger::By::Hour => "hour",
+            ledger::By::Tenant => "tenant",
+        };
+        let mut pairs = vec![format!("by={by}")];
+        pairs.extend(query.tenant.as_ref().map(|tenant| format!("tenant={tenant}")));
+        pairs.extend(query.since.map(|since| format!("since={}", encode(&since.to_string()))));
+        pairs.extend(query.until.map(|until| format!("until={}", encode(&until.to_string()))));
+        self.get(&format!("/v1/ledger?{}", pairs.join("&"))).await
     }
 
     /// Asks for an operation to be cancelled; refused when it is past its point of no return.

@@ -18,6 +18,7 @@
 //! | `GET /v1/cells/{name}/logs?instance=&since=&tail=&follow=` | - | lines of [`LogLine`] |
 //! | `POST /v1/operations/{name}/cancel` | - | [`Accepted`] |
 //! | `POST /v1/operations/{name}/reveal` | - | [`Revealed`] |
+//! | `GET /v1/ledger?tenant=&since=&until=&by=minute\|hour\|tenant` | - | [`Usage`] |
 //! | `GET /v1/backup` | - | the store as one SQLite file |
 //! | `GET /v1/explain/{plural}/{name}` | - | [`Explanation`] |
 //!
@@ -301,6 +302,50 @@ pub struct LogsQuery {
     /// Whether to go on with new lines.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub follow: bool,
+}
+
+/// Which counts of tenants.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct UsageQuery {
+    /// Only of this tenant; left out: of all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<TenantName>,
+    /// From this moment on; left out: from an hour before the end. A minute, hour or day that it falls into counts whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
+    /// Until before this moment; left out: now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+    /// What the rows are.
+    pub by: ledger::By,
+}
+
+/// What tenants took.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Usage {
+    /// From this moment on.
+    pub since: Timestamp,
+    /// Until before this one.
+    pub until: Timestamp,
+    /// Ordered by time, or by name. Times in which nobody took anything have no row.
+    pub rows: Vec<UsageRow>,
+}
+
+/// What was taken in a while, or by a tenant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UsageRow {
+    /// Its beginning. By tenant: of the first minute, hour or day that counts.
+    pub from: Timestamp,
+    /// Its end, which it does not reach.
+    pub to: Timestamp,
+    /// Whose it is; left out: of all that were asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<TenantName>,
+    /// The sums.
+    pub counts: ledger::Counts,
 }
 
 /// One row of the status.

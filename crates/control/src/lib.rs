@@ -9,6 +9,7 @@
 
 mod cells;
 mod control;
+pub mod facts;
 pub mod fake;
 mod feed;
 mod folders;

@@ -21,6 +21,7 @@ mod router;
 mod server;
 pub mod status;
 mod tcp;
+mod usage;
 mod wire;
 mod wishes;
 
@@ -29,6 +30,7 @@ use std::sync::Arc;
 use cache::orders::Orders;
 use engine::SharedEngine;
 use jiff::Timestamp;
+use ledger::Ledger;
 use model::v1alpha1::SealedSecret;
 use model::{DocumentName, PlatformName, Sensitive};
 use store::SharedStore;
@@ -69,6 +71,7 @@ struct Inner {
     mirror: Arc<mirror::Mirror>,
     plans: plans::Kept,
     orders: Arc<Orders>,
+    ledger: Option<Arc<dyn Ledger>>,
     /// Ends what would go on for ever: watches and followed logs.
     stop: CancellationToken,
 }
@@ -89,6 +92,7 @@ impl Doors {
             mirror: Arc::default(),
             plans: plans::Kept::default(),
             orders: Arc::new(Orders::new(String::new())),
+            ledger: None,
             stop: CancellationToken::new(),
         }))
     }
@@ -127,6 +131,15 @@ impl Doors {
     pub fn orders(mut self, orders: Arc<Orders>) -> Self {
         if let Some(inner) = Arc::get_mut(&mut self.0) {
             inner.orders = orders;
+        }
+        self
+    }
+
+    /// The same, telling what tenants took by this ledger. Call it before the doors are shared.
+    #[must_use]
+    pub fn ledger(mut self, ledger: Arc<dyn Ledger>) -> Self {
+        if let Some(inner) = Arc::get_mut(&mut self.0) {
+            inner.ledger = Some(ledger);
         }
         self
     }

@@ -9,7 +9,7 @@ use model::{DocumentName, Kind};
 
 use crate::refusal::Refusal;
 use crate::wire::{Json, KindAndName};
-use crate::{Doors, asked, backup, codes, documents, explain, logs, plans, purge, reveal, status, wishes};
+use crate::{Doors, asked, backup, codes, documents, explain, logs, plans, purge, reveal, status, usage, wishes};
 
 /// Most bytes of a plan's documents, and of any other body.
 const PLAN_BYTES: usize = 256 << 20;
@@ -38,6 +38,7 @@ pub(crate) fn router(doors: Doors) -> Router {
         .route("/v1/operations/{name}/cancel", post(wishes::operation_cancel))
         .route("/v1/operations/{name}/reveal", post(reveal::reveal))
         .route("/v1/backup", get(backup::backup))
+        .route("/v1/ledger", get(usage::usage))
         .route("/v1/explain/{plural}/{name}", get(whole_explanation))
         .method_not_allowed_fallback(no_such_path)
         .fallback(no_such_path)

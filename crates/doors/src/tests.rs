@@ -2,6 +2,7 @@
 
 mod tcp;
 mod told;
+mod usage;
 mod wire;
 mod wishes;
 
@@ -104,6 +105,7 @@ struct House {
     engine: Arc<Told>,
     /// Seconds that the clock is ahead.
     ahead: Arc<AtomicI64>,
+    ledger: Arc<ledger_sqlite::SqliteLedger>,
     doors: Doors,
     client: Client,
     stop: CancellationToken,
@@ -123,13 +125,15 @@ impl House {
         };
         let platform = "atoll".parse().unwrap();
         let doors = Doors::new(store.shared(), engine.clone(), Arc::new(Backwards), platform).clock(clock);
+        let ledger = Arc::new(ledger_sqlite::SqliteLedger::open(&folder.path().join("ledger.db")).unwrap());
+        let doors = doors.ledger(ledger.clone());
         let stop = CancellationToken::new();
         let serving = tokio::spawn(serve(Options { socket: socket.clone() }, doors.clone(), stop.clone()));
         while !socket.exists() {
             tokio::task::yield_now().await;
         }
         let client = Client::unix(&socket, "test:doors");
-        Self { _folder: folder, socket, store, engine, ahead, doors, client, stop, serving }
+        Self { _folder: folder, socket, store, engine, ahead, ledger, doors, client, stop, serving }
     }
 
     async fn plan(&self, text: &str) -> PlanAnswer {

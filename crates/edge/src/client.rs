@@ -15,7 +15,7 @@ pub use crate::fair::Facts;
 pub const TURN: Duration = Duration::from_secs(5);
 /// Time for an answer.
 const WITHIN: Duration = Duration::from_secs(5);
-/// Most octets of an answer; a tenant takes about 150.
+/// Most octets of an answer; a tenant takes about 250.
 const MOST: usize = 64 << 20;
 
 /// What a tenant took of this edge in its last turn of [`TURN`].

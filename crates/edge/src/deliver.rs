@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use cache::Mode;
 use model::v1alpha1::{EdgeCache, EdgeCompress};
-use proxy::{Action, Decide, Ended, Forward, Group, Judgement, Labels, Lasting, Page, Put, Reason, Request, ResponseHead, Shelved};
+use proxy::{Action, Decide, Ended, Forward, Group, Judgement, Labels, Lasting, Page, Put, REASON_HEADER, Reason, Request, ResponseHead, Shelved};
 use routes::{REFUSAL_HEADER, Refusal, Route, RouteState, TENANT_HEADER};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::fair::{Fair, Pass};
+use crate::fair::{By, Fair, Pass};
 use crate::https::{HSTS, Https};
 use crate::queue::{Place, Queue};
 use crate::streams::{About, StreamPlace};
@@ -46,6 +46,8 @@ pub(crate) struct Ticket {
     number: Option<u64>,
     /// Kept to the end of a WebSocket or an event stream.
     stream: Option<StreamPlace>,
+    /// Who answered it.
+    by: By,
 }
 
 /// Why a request waits.
@@ -123,6 +125,7 @@ impl Decide for Deliver {
                 return Action::Answer(redirect_page(elsewhere, request));
             }
             if route.state() == RouteState::Suspended {
+                ticket.by = By::UsAsWanted;
                 return Action::Answer(Page::of(Reason::TenantSuspended));
             }
             let wait = Wait::for_route(&route, ticket.refusal, request);
@@ -158,12 +161,20 @@ impl Decide for Deliver {
     }
 
     fn judge(&self, ticket: &mut Ticket, answer: &ResponseHead) -> Judgement {
-        let Some(value) = answer.find(REFUSAL_HEADER) else { return Judgement::Pass };
+        let Some(value) = answer.find(REFUSAL_HEADER) else {
+            // A gate that reached nobody says so; an instance that says the same harms its own figures alone.
+            let gates = matches!(answer.status(), 502..=504) && answer.find(REASON_HEADER).is_some();
+            ticket.by = if gates { By::Us } else { By::Cell };
+            return Judgement::Pass;
+        };
         let Some(refusal) = std::str::from_utf8(value).ok().and_then(Refusal::parse) else {
             return Judgement::Replace(Page::of(Reason::GateRefused));
         };
         match refusal {
-            Refusal::Suspended => Judgement::Replace(Page::of(Reason::TenantSuspended)),
+            Refusal::Suspended => {
+                ticket.by = By::UsAsWanted;
+                Judgement::Replace(Page::of(Reason::TenantSuspended))
+            }
             Refusal::Moved(epoch) => {
                 // A gate that still says so though the route it asks for was used is asked again like one that was not told yet.
                 let stale = ticket.route.as_ref().is_none_or(|route| route.epoch() < epoch);
@@ -212,7 +223,7 @@ impl Decide for Deliver {
 
     fn ended(&self, ticket: &Ticket, ended: &Ended) {
         if let Some(pass) = &ticket.pass {
-            pass.ended(ended);
+            pass.ended(ended, ticket.by);
         }
     }
 

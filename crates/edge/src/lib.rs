@@ -13,6 +13,7 @@ mod certificates;
 pub mod client;
 mod deliver;
 mod disk;
+mod facts;
 mod fair;
 mod feed;
 mod follow;

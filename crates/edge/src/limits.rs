@@ -1,4 +1,4 @@
-//! The limits' way in, and what tenants took on the way out: small, and asked for every few seconds.
+//! The limits' way in: small, and asked for every few seconds.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::fair::{Classes, Fair};
 
-/// How often control is asked, and how often tenants' counts are taken.
+/// How often control is asked.
 const EVERY: Duration = Duration::from_secs(5);
 const WITHIN: Duration = Duration::from_secs(4);
 /// The limits' file in the edge's folder.
@@ -40,7 +40,6 @@ pub(crate) async fn follow(fair: Arc<Fair>, client: HttpsClient, control: Socket
         if stop.run_until_cancelled(tokio::time::sleep(EVERY)).await.is_none() {
             return;
         }
-        fair.turn();
     }
 }
 

@@ -26,7 +26,7 @@ use crate::handover::{self, Sockets};
 use crate::https::Https;
 use crate::table::Routes;
 use crate::watchdog::{self, Watchdog};
-use crate::{audit, disk, feed, limits, probes, purges, report};
+use crate::{audit, disk, facts, feed, limits, probes, purges, report};
 
 /// How long an address that somebody else still holds is tried.
 const BIND_WITHIN: Duration = Duration::from_secs(10);
@@ -138,6 +138,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Error>
         let book = shaking.book().clone();
         tasks.spawn(certificates::follow(book, source, background.clone()));
     }
+    tasks.spawn(facts::report(fair.clone(), client.clone(), options.feed, options.name.clone(), background.clone()));
     tasks.spawn(limits::follow(fair, client.clone(), options.feed, options.state.clone(), options.name.clone(), background.clone()));
     tasks.spawn(report::report(routes.clone(), told.clone(), client, options.feed, options.name.clone(), background.clone()));
     tasks.spawn(probes::probe(routes.clone(), background.clone()));

@@ -35,9 +35,10 @@ const IMPURE: [&str; 22] = [
 ];
 
 /// Sideways edges that are part of the design, with their reason.
-const SIDEWAYS: [(&str, &str, &str); 3] = [
+const SIDEWAYS: [(&str, &str, &str); 4] = [
     ("manifest", "model", "files are read into the model's words"),
     ("operation", "store", "operations are documents of the store"),
+    ("api", "ledger", "the API answers with the ledger's counts"),
     ("certs", "identity", "private keys of visitors' certificates are sealed as all secrets are"),
 ];
 

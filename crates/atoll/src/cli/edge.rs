@@ -100,7 +100,8 @@ mod tests {
 
     #[test]
     fn rates_are_of_a_second_and_means_of_a_request() {
-        let facts = edge::client::Facts { requests: 12, refused: 0, errors: 1, bytes_in: 2500, bytes_out: 1_000_000, busy_us: 30_000 };
+        let facts =
+            edge::client::Facts { requests: 12, refused: 0, errors: 1, bytes_in: 2500, bytes_out: 1_000_000, busy_us: 30_000, ..Default::default() };
         let text = anstream::adapter::strip_str(&text(&[Took { tenant: "acme".to_owned(), facts }], 3)).to_string();
         let mut lines = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
         assert_eq!(lines.next().map(|heading| heading.len()), Some(10), "{text}");

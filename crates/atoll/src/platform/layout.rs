@@ -112,6 +112,12 @@ impl Layout {
         store(&self.root)
     }
 
+    /// What tenants took.
+    #[must_use]
+    pub fn ledger(&self) -> PathBuf {
+        self.root.join("control").join("ledger.db")
+    }
+
     /// Visitors' certificates.
     #[must_use]
     pub fn certificates(&self) -> PathBuf {

@@ -36,6 +36,8 @@ async fn every_mistake_is_a_fault_with_its_status() {
     for (method, path, body, status, code, words) in [
         ("GET", "/", "", 404, "A0202", "there is no GET /"),
         ("DELETE", "/v1/status", "", 404, "A0202", "there is no DELETE /v1/status"),
+        ("GET", "/v1/ledger?by=week", "", 400, "A0201", "week"),
+        ("GET", "/v1/ledger?tenant=Alpha", "", 400, "A0201", "tenant"),
         ("GET", "/v1/documents/ships", "", 400, "A0201", "unknown kind"),
         ("GET", "/v1/documents/tenants/Alpha", "", 400, "A0201", "Alpha"),
         ("GET", "/v1/documents/tenants/alpha", "", 404, "A0203", "there is no tenant alpha"),

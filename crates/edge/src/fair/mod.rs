@@ -12,7 +12,8 @@ mod tenant;
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, Hash, RandomState};
 use std::net::IpAddr;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
+use std::sync::atomic::fence;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -21,7 +22,7 @@ use proxy::Reason;
 
 pub(crate) use class::Classes;
 pub use tenant::Facts;
-pub(crate) use tenant::Pass;
+pub(crate) use tenant::{By, Pass};
 use tenant::{Client, Crowd, Tenant};
 
 /// Time counts from so long before the start, so that whatever ends had a beginning.
@@ -80,8 +81,8 @@ impl Fair {
         let classes = self.classes.read().unwrap_or_else(PoisonError::into_inner).clone();
         let class = classes.of(class);
         let tenant = self.tenant(tenant);
-        let denied = |reason, after| {
-            tenant.count_refusal();
+        let denied = |reason: Reason, after| {
+            tenant.count_refusal(reason.status());
             Err(Denied { reason, after })
         };
         if let Some(rate) = classes.client()
@@ -101,11 +102,12 @@ impl Fair {
         }
     }
 
-    /// Ends a turn: what tenants took in it can be asked for until the next one ends, and whoever is idle is forgotten.
-    pub(crate) fn turn(&self) {
+    /// Ends a turn and gives what tenants took in it, which can be asked for until the next one ends; whoever is idle is forgotten.
+    pub(crate) fn turn(&self) -> Vec<(TenantName, Facts)> {
         let facts = self.take_facts();
-        *lock(&self.facts) = facts;
+        lock(&self.facts).clone_from(&facts);
         self.sweep();
+        facts
     }
 
     /// What tenants took in the last turn, by name.
@@ -127,12 +129,15 @@ impl Fair {
         let mut all = Vec::new();
         for shard in &self.tenants {
             lock(shard).retain(|name, tenant| {
+                // Looked at before the counts are taken: who counts until then is in them, and nobody new comes in under the lock.
+                let in_use = Arc::strong_count(tenant) > 1;
+                fence(Acquire);
                 let facts = tenant.facts();
                 let quiet = facts == Facts::default();
                 if !quiet {
                     all.push((name.clone(), facts));
                 }
-                !quiet || Arc::strong_count(tenant) > 1 || !tenant.is_even(now)
+                !quiet || in_use || !tenant.is_even(now)
             });
         }
         all.sort_by(|a, b| a.0.cmp(&b.0));

@@ -35,7 +35,12 @@ pub(crate) struct Client {
 #[derive(Debug, Default)]
 struct Counts {
     requests: AtomicU64,
-    refused: AtomicU64,
+    limited: AtomicU64,
+    shed: AtomicU64,
+    server_errors: AtomicU64,
+    cut: AtomicU64,
+    answered: AtomicU64,
+    failed: AtomicU64,
     errors: AtomicU64,
     octets_in: AtomicU64,
     octets_out: AtomicU64,
@@ -58,6 +63,52 @@ pub struct Facts {
     pub bytes_out: u64,
     /// Sum of the times from request to end of answer, in microseconds.
     pub busy_us: u64,
+    /// Of those refused, the ones answered 429; the others were 503.
+    #[serde(default)]
+    pub limited: u64,
+    /// Of the errors, answers of 500 and above; the others were cut short.
+    #[serde(default)]
+    pub server_errors: u64,
+    /// Answers cut short, whatever their status.
+    #[serde(default)]
+    pub cut: u64,
+    /// Requests that the cell answered.
+    #[serde(default)]
+    pub answered: u64,
+    /// Requests that the cell should have answered and did not.
+    #[serde(default)]
+    pub failed: u64,
+}
+
+impl Facts {
+    /// As they are kept, without a share of processor time.
+    pub(crate) const fn counts(&self) -> ledger::Counts {
+        ledger::Counts {
+            requests: self.requests,
+            limited: self.limited,
+            shed: self.refused - self.limited,
+            errors: self.server_errors,
+            cut: self.cut,
+            answered: self.answered,
+            failed: self.failed,
+            bytes_in: self.bytes_in,
+            bytes_out: self.bytes_out,
+            busy_us: self.busy_us,
+            cpu_us: 0,
+        }
+    }
+}
+
+/// Who answered a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum By {
+    /// The edge or a gate, in the cell's stead where that should have.
+    #[default]
+    Us,
+    /// The edge or a gate, because the tenant is suspended.
+    UsAsWanted,
+    /// The cell.
+    Cell,
 }
 
 impl Client {
@@ -108,16 +159,23 @@ impl Tenant {
         self.requests.is_even(now) && self.octets.is_even(now)
     }
 
-    pub(crate) fn count_refusal(&self) {
-        self.counts.refused.fetch_add(1, Relaxed);
+    pub(crate) fn count_refusal(&self, status: u16) {
+        let count = if status == 429 { &self.counts.limited } else { &self.counts.shed };
+        count.fetch_add(1, Relaxed);
     }
 
     /// What was taken since the last time.
     pub(crate) fn facts(&self) -> Facts {
         let take = |count: &AtomicU64| count.swap(0, Relaxed);
+        let limited = take(&self.counts.limited);
         Facts {
             requests: take(&self.counts.requests),
-            refused: take(&self.counts.refused),
+            refused: limited + take(&self.counts.shed),
+            limited,
+            server_errors: take(&self.counts.server_errors),
+            cut: take(&self.counts.cut),
+            answered: take(&self.counts.answered),
+            failed: take(&self.counts.failed),
             errors: take(&self.counts.errors),
             bytes_in: take(&self.counts.octets_in),
             bytes_out: take(&self.counts.octets_out),
@@ -192,12 +250,26 @@ impl Pass {
     }
 
     /// Notes how the request ended; its octets are owed by the tenant's next ones.
-    pub(crate) fn ended(&self, ended: &Ended) {
+    pub(crate) fn ended(&self, ended: &Ended, by: By) {
         // From its beginning: what took an hour was earned in that hour, also where nothing was asked for meanwhile.
         self.place.tenant.octets.owe(self.octets, ended.up + ended.down, self.fair.now().saturating_sub(ended.took));
         let counts = &self.place.tenant.counts;
         counts.requests.fetch_add(1, Relaxed);
-        counts.errors.fetch_add(u64::from(ended.status >= 500 || ended.cut), Relaxed);
+        // What does not happen to a request that goes well costs it nothing here.
+        if ended.status >= 500 || ended.cut {
+            counts.errors.fetch_add(1, Relaxed);
+            counts.server_errors.fetch_add(u64::from(ended.status >= 500), Relaxed);
+            counts.cut.fetch_add(u64::from(ended.cut), Relaxed);
+        }
+        match by {
+            By::Cell => {
+                counts.answered.fetch_add(1, Relaxed);
+            }
+            By::Us if matches!(ended.status, 502..=504) => {
+                counts.failed.fetch_add(1, Relaxed);
+            }
+            By::Us | By::UsAsWanted => {}
+        }
         counts.octets_in.fetch_add(ended.up, Relaxed);
         counts.octets_out.fetch_add(ended.down, Relaxed);
         counts.busy_us.fetch_add(u64::try_from(ended.took.as_micros()).unwrap_or(u64::MAX), Relaxed);

@@ -95,10 +95,10 @@ async fn octets_that_were_used_are_owed() {
     let one = name("one");
     let pass = fair.enter(one.as_str(), None, address(1)).await.unwrap();
     let ended = |up, down| proxy::Ended { status: 200, up, down, took: Duration::ZERO, cut: false };
-    pass.ended(&ended(100, 800));
+    pass.ended(&ended(100, 800), By::Cell);
     drop(pass);
     let pass = fair.enter(one.as_str(), None, address(1)).await.unwrap();
-    pass.ended(&ended(0, 10_000));
+    pass.ended(&ended(0, 10_000), By::Cell);
     drop(pass);
     let denied = fair.enter(one.as_str(), None, address(1)).await.unwrap_err();
     assert_eq!(denied.reason, Reason::TenantLimited);
@@ -106,7 +106,7 @@ async fn octets_that_were_used_are_owed() {
     // A tunnel that took an hour for as much as an hour earns owes nothing at its end.
     let two = name("two");
     let pass = fair.enter(two.as_str(), None, address(1)).await.unwrap();
-    pass.ended(&proxy::Ended { took: Duration::from_secs(3600), ..ended(0, 3_600_000) });
+    pass.ended(&proxy::Ended { took: Duration::from_secs(3600), ..ended(0, 3_600_000) }, By::Cell);
     drop(pass);
     fair.enter(two.as_str(), None, address(1)).await.unwrap();
 }
@@ -116,11 +116,11 @@ async fn idle_tenants_and_addresses_are_forgotten() {
     let fair = fair(1000, TenantLimits::default(), ClientLimits { requests_per_second: 1_000_000, burst: None });
     for number in 0..200 {
         let pass = fair.enter(name(&format!("t{number}")).as_str(), None, address(number)).await.unwrap();
-        pass.ended(&proxy::Ended { status: 200, up: 1, down: 2, took: Duration::from_millis(1), cut: false });
+        pass.ended(&proxy::Ended { status: 200, up: 1, down: 2, took: Duration::from_millis(1), cut: false }, By::Cell);
     }
     let facts = fair.take_facts();
     assert_eq!(facts.len(), 200);
-    assert_eq!(facts[0].1, Facts { requests: 1, bytes_in: 1, bytes_out: 2, busy_us: 1000, ..Facts::default() });
+    assert_eq!(facts[0].1, Facts { requests: 1, answered: 1, bytes_in: 1, bytes_out: 2, busy_us: 1000, ..Facts::default() });
     assert!(fair.take_facts().is_empty());
     // What one request took is earned again within a microsecond.
     let left = || {

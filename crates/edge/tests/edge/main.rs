@@ -3,6 +3,7 @@
 
 mod adverse;
 mod compressed;
+mod facts;
 mod held;
 mod kept;
 mod streams;
@@ -50,6 +51,7 @@ struct Control {
     next_line: Mutex<String>,
     cells: Mutex<Vec<CellEndpoint>>,
     orders: Mutex<Arc<Orders>>,
+    heard: Arc<facts::Heard>,
 }
 
 #[derive(serde::Deserialize)]
@@ -119,16 +121,21 @@ impl World {
             next_line: Mutex::default(),
             cells: Mutex::default(),
             orders: Mutex::new(Arc::new(Orders::new("first".to_owned()))),
+            heard: Arc::new(facts::Heard::open(folder.path())),
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let control_address = listener.local_addr().unwrap();
+        let world = Self { folder, at: own_address(), control, control_address, control_stop: CancellationToken::new() };
+        world.control_serves(listener, world.control_stop.clone());
+        world
+    }
+
+    fn control_serves(&self, listener: TcpListener, stop: CancellationToken) {
         let router =
             Router::new().route("/v1/routes", get(follow)).route("/v1/edges/{name}/applied", post(applied)).route("/v1/purges", get(kept::purges));
-        let router = router.with_state(control.clone());
-        let control_stop = CancellationToken::new();
-        let config = tls::server_config(&folder.path().join("control")).unwrap();
-        tokio::spawn(identity::serve(listener, config, router, |role| matches!(role, Role::Edge(_)), control_stop.clone()));
-        Self { folder, at: own_address(), control, control_address, control_stop }
+        let router = router.with_state(self.control.clone()).merge(control::facts::router(self.control.heard.clone()));
+        let config = tls::server_config(&self.folder.path().join("control")).unwrap();
+        tokio::spawn(identity::serve(listener, config, router, |role| matches!(role, Role::Edge(_)), stop));
     }
 
     fn state(&self) -> PathBuf {
