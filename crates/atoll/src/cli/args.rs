@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use model::{BlueprintName, CellName, DocumentName, DomainName, Kind, OperationName, PlatformName, Span, TenantName};
 
 use crate::roles::Role;
@@ -119,6 +119,8 @@ pub enum Command {
     Explain(Explain),
     /// Log lines of a cell's instances and of its database.
     Logs(Logs),
+    /// What tenants took of the edges, as control's ledger has it.
+    Usage(Usage),
     /// Copy control's store into a new file, while it works.
     Backup(Backup),
     /// Put a copy in the place of the store, while control is stopped; what stood there is kept.
@@ -264,6 +266,33 @@ pub struct Logs {
     pub tail: Option<u32>,
 }
 
+/// `atoll usage`.
+#[derive(Debug, Args)]
+pub struct Usage {
+    /// Only this tenant.
+    pub tenant: Option<TenantName>,
+    /// From then on: a time ago such as 24h, or a moment such as 2026-11-25T10:00:00Z.
+    #[arg(long, value_name = "TIME", default_value = "1h")]
+    pub since: Since,
+    /// Until then [default: now].
+    #[arg(long, value_name = "TIME")]
+    pub until: Option<Since>,
+    /// What the rows are [default: tenant, or minute where one is named].
+    #[arg(long, value_enum)]
+    pub by: Option<UsageBy>,
+}
+
+/// What rows of `atoll usage` are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum UsageBy {
+    /// A minute each.
+    Minute,
+    /// An hour each.
+    Hour,
+    /// A tenant each.
+    Tenant,
+}
+
 /// `atoll backup`.
 #[derive(Debug, Args)]
 pub struct Backup {
@@ -288,6 +317,19 @@ pub enum Since {
     Ago(Span),
     /// Since then.
     At(Timestamp),
+}
+
+impl Since {
+    /// The moment that is meant.
+    pub fn moment(self, now: Timestamp) -> Timestamp {
+        match self {
+            Self::At(at) => at,
+            Self::Ago(span) => {
+                let ago = SignedDuration::try_from(span.duration()).unwrap_or(SignedDuration::MAX);
+                now.saturating_sub(ago).unwrap_or(Timestamp::MIN)
+            }
+        }
+    }
 }
 
 impl std::str::FromStr for Since {

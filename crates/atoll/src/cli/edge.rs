@@ -13,6 +13,7 @@ use super::faults;
 use super::output::{RED, YELLOW, styled};
 use super::session::Session;
 use super::table::{Entry, Table};
+use super::usage::tenths;
 use crate::platform::Layout;
 
 /// One turn, for programs.
@@ -74,12 +75,6 @@ fn text(tenants: &[Took], all: usize) -> String {
     }
     let rest = all - tenants.len();
     table.text("") + &if rest > 0 { styled(super::output::DIM, &format!("and {rest} more (--most)\n")) } else { String::new() }
-}
-
-/// A quotient with one digit behind the point, rounded down.
-fn tenths(count: u64, of: u64) -> String {
-    let tenths = u128::from(count) * 10 / u128::from(of.max(1));
-    format!("{}.{}", tenths / 10, tenths % 10)
 }
 
 fn no_edge(words: String) -> Failure {

@@ -2,9 +2,9 @@
 
 use anstyle::{AnsiColor, Style};
 use api::v1::{LogLine, LogsQuery};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
-use super::args::{Logs, Since};
+use super::args::Logs;
 use super::exit::{Exit, Failure};
 use super::output::{RED, styled};
 use super::session::Session;
@@ -14,13 +14,7 @@ const COLOURS: [AnsiColor; 6] = [AnsiColor::Cyan, AnsiColor::Green, AnsiColor::Y
 
 /// Prints log lines as they come.
 pub async fn logs(session: &Session, args: Logs) -> Result<(), Failure> {
-    let since = args.since.map(|since| match since {
-        Since::At(at) => at,
-        Since::Ago(span) => {
-            let ago = SignedDuration::try_from(span.duration()).unwrap_or(SignedDuration::MAX);
-            Timestamp::now().saturating_sub(ago).unwrap_or(Timestamp::MIN)
-        }
-    });
+    let since = args.since.map(|since| since.moment(Timestamp::now()));
     let query = LogsQuery { instance: args.instance, since, tail: args.tail, follow: args.follow };
     let mut lines = session.client.logs(&args.cell, &query).await?;
     while let Some(line) = lines.next().await? {

@@ -27,6 +27,7 @@ mod status;
 mod table;
 mod tenants;
 mod updown;
+mod usage;
 mod wait;
 mod yaml;
 
@@ -73,6 +74,7 @@ async fn dispatch(session: &Session, command: Command) -> Result<(), Failure> {
         Command::Status(args) => status::status(session, args).await,
         Command::Explain(args) => explain::explain(session, args).await,
         Command::Logs(args) => logs::logs(session, args).await,
+        Command::Usage(args) => usage::usage(session, args).await,
         Command::Backup(args) => backup::backup(session, args).await,
         Command::Restore(args) => backup::restore(session, args).await,
         Command::Tenant(command) => tenants::run(session, command).await,

@@ -2,7 +2,8 @@
 
 use engine::LogLine;
 use jiff::{SignedDuration, Timestamp};
-use model::{InstanceName, Kind};
+use ledger::{Counts, Grain, Ledger as _, Report, Row, Span};
+use model::{InstanceName, Kind, TenantName};
 use serde_json::{Value, json};
 
 use crate::house::House;
@@ -87,6 +88,32 @@ async fn answers_for_programs() {
     let ended = house.run(&["tenant", "show", "nobody", "-o", "json"]).await;
     let error: Value = serde_json::from_str(&ended.stderr).unwrap();
     assert_eq!((ended.status, ended.stdout.as_str(), &error["error"]["exit"]), (3, "", &json!(3)));
+}
+
+#[tokio::test]
+async fn usage_by_tenant_and_by_time() {
+    let house = House::open().await;
+    insta::assert_snapshot!("usage-none", house.ok(&["usage", "--since", "2026-01-01T00:00:00Z", "--until", "2026-01-02T00:00:00Z"]).await);
+    // 2026-01-01T10:00:00Z
+    let begin = 1_767_261_600;
+    let row = |minute: i64, tenant: &str, counts: Counts| Row {
+        span: Span::at(begin + 60 * minute, Grain::Minute),
+        tenant: TenantName::new(tenant).unwrap(),
+        counts,
+    };
+    let busy = Counts { requests: 1200, answered: 1195, failed: 5, errors: 7, cut: 2, limited: 30, shed: 4, ..Counts::default() };
+    let busy = Counts { bytes_in: 2_500_000, bytes_out: 81_000_000, busy_us: 36_000_000, cpu_us: 1_234_567, ..busy };
+    let calm = Counts { requests: 1, answered: 1, bytes_out: 900, busy_us: 4_200, cpu_us: 80, ..Counts::default() };
+    let rows = vec![row(0, "alpha", busy), row(1, "alpha", calm), row(61, "alpha", calm), row(1, "beta", calm)];
+    let report = Report { incarnation: "i".to_owned(), sequence: 1, from: begin, to: begin + 3_720, rows, lost: 0 };
+    // At that time, so that minutes stay minutes.
+    house.ledger.take("edge", &report, begin + 4_000).unwrap();
+    let day = ["--since", "2026-01-01T00:00:00Z", "--until", "2026-01-02T00:00:00Z"];
+    let call = async |arguments: &[&str]| house.ok(&[&["usage"], arguments, &day].concat()).await;
+    insta::assert_snapshot!("usage-tenants", call(&[]).await);
+    insta::assert_snapshot!("usage-minutes", call(&["alpha"]).await);
+    insta::assert_snapshot!("usage-hours", call(&["--by", "hour"]).await);
+    insta::assert_snapshot!("usage-json", call(&["beta", "-o", "json"]).await);
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use crate::house::House;
 
 /// Every command; a new one must be added here to be documented.
-const COMMANDS: [&str; 31] = [
+const COMMANDS: [&str; 32] = [
     "",
     "up",
     "down",
@@ -13,6 +13,7 @@ const COMMANDS: [&str; 31] = [
     "status",
     "explain",
     "logs",
+    "usage",
     "backup",
     "restore",
     "tenant",

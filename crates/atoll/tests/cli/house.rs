@@ -10,6 +10,7 @@ use engine::{
     Engine, EngineError, InstanceState, Job, JobDone, LogLine, LogOptions, LogStream, Observation, Observed, ObservedInstance, Reason, Wanted,
 };
 use jiff::{SignedDuration, Timestamp};
+use ledger_sqlite::SqliteLedger;
 use model::v1alpha1::SealedSecret;
 use model::{CellName, DocumentName, InstanceName, Kind, PlatformName, Sensitive, ServiceName};
 use serde_json::Value;
@@ -101,6 +102,8 @@ pub struct House {
     pub store: FakeStore,
     /// Its logs.
     pub engine: Arc<Logs>,
+    /// What tenants took.
+    pub ledger: Arc<SqliteLedger>,
     stop: CancellationToken,
 }
 
@@ -113,10 +116,12 @@ impl House {
         let store = FakeStore::new(|| Timestamp::now() - SignedDuration::from_secs(185));
         let engine = Arc::new(Logs::default());
         let doors = Doors::new(store.shared(), engine.clone(), Arc::new(Backwards), PlatformName::new("atoll").unwrap());
+        let ledger = Arc::new(SqliteLedger::open(&folder.path().join("control/ledger.db")).unwrap());
+        let doors = doors.ledger(ledger.clone());
         let stop = CancellationToken::new();
         let socket = folder.path().join("control/api.sock");
         tokio::spawn(doors::serve(Options { socket: socket.clone() }, doors, stop.clone()));
-        let house = Self { folder, store, engine, stop };
+        let house = Self { folder, store, engine, ledger, stop };
         let reached = async {
             while tokio::net::UnixStream::connect(&socket).await.is_err() {
                 tokio::task::yield_now().await
