@@ -66,7 +66,7 @@ fn take(fair: &Fair, outbox: &mut Outbox, cpu_us: u64) {
 
 /// Sends all that waits; `false` where control does not take it.
 async fn send(client: &mut Kept, name: &str, outbox: &mut Outbox) -> bool {
-    while let Some(report) = outbox.next() {
+    while let Some(report) = outbox.due() {
         let Ok(body) = serde_json::to_vec(report) else { return false };
         let request = Request::post(format!("/v1/edges/{name}/facts")).header("content-type", "application/json").body(body.into());
         let Ok(request) = request else { return false };

@@ -42,7 +42,7 @@ impl Outbox {
     }
 
     /// The report that is to be sent next: the last one again until it was accepted. None: nothing waits.
-    pub fn next(&mut self) -> Option<&Report> {
+    pub fn due(&mut self) -> Option<&Report> {
         if self.flight.is_none() {
             self.flight = self.fill();
         }
@@ -135,14 +135,14 @@ mod tests {
     #[test]
     fn a_report_is_the_same_until_it_is_accepted_and_what_comes_meanwhile_is_in_the_next() {
         let mut outbox = Outbox::new("i".to_owned(), 100);
-        assert_eq!(outbox.next(), None);
+        assert_eq!(outbox.due(), None);
         outbox.add(119, [(tenant(1), counts(1)), (tenant(2), Counts::default())]);
-        let first = outbox.next().unwrap().clone();
+        let first = outbox.due().unwrap().clone();
         assert_eq!((first.sequence, first.from, first.to, first.rows.len()), (1, 60, 120, 1), "who took nothing is left out");
         outbox.add(119, [(tenant(1), counts(2))]);
-        assert_eq!(outbox.next(), Some(&first));
+        assert_eq!(outbox.due(), Some(&first));
         outbox.accepted();
-        let second = outbox.next().unwrap();
+        let second = outbox.due().unwrap();
         assert_eq!((second.sequence, second.rows[0].counts), (2, counts(2)));
     }
 
@@ -152,7 +152,7 @@ mod tests {
         let longest = |n: usize| TenantName::new(format!("t{n:04}{}", "x".repeat(25))).unwrap();
         outbox.add(1_800_000_000, (0..5000).map(|n| (longest(n), Counts::of([u64::MAX / 1_000_000; 11]))));
         let mut rows = Vec::new();
-        while let Some(report) = outbox.next() {
+        while let Some(report) = outbox.due() {
             assert!(serde_json::to_vec(report).unwrap().len() < 1 << 20);
             rows.push(report.rows.len());
             outbox.accepted();
@@ -167,7 +167,7 @@ mod tests {
             assert_eq!(outbox.add(day * 86_400, [(tenant(1), counts(1))]), 0);
         }
         assert_eq!(outbox.add(3 * 86_400, [(tenant(1), counts(1))]), 1);
-        let report = outbox.next().unwrap();
+        let report = outbox.due().unwrap();
         assert_eq!((report.rows.len(), report.lost), (3, 1));
     }
 
@@ -175,15 +175,15 @@ mod tests {
     fn what_is_refused_is_lost_and_the_next_report_says_so() {
         let mut outbox = Outbox::new("i".to_owned(), 100);
         outbox.add(60, [(tenant(1), counts(5))]);
-        assert!(outbox.next().is_some());
+        assert!(outbox.due().is_some());
         assert_eq!(outbox.refused(), 5);
         assert_eq!(outbox.refused(), 0, "nothing is in flight");
-        let next = outbox.next().unwrap().clone();
+        let next = outbox.due().unwrap().clone();
         assert_eq!((next.sequence, next.rows.len(), next.lost), (2, 0, 5));
         assert_eq!(outbox.refused(), 0);
-        assert_eq!(outbox.next().unwrap().lost, 5, "and so does the one after a second refusal");
+        assert_eq!(outbox.due().unwrap().lost, 5, "and so does the one after a second refusal");
         outbox.accepted();
-        assert_eq!(outbox.next(), None);
+        assert_eq!(outbox.due(), None);
     }
 
     proptest! {
@@ -195,7 +195,7 @@ mod tests {
             let mut outbox = Outbox::new("i".to_owned(), most);
             let (mut added, mut reported, mut lost) = (Counts::default(), Counts::default(), 0);
             let take = |outbox: &mut Outbox, reported: &mut Counts, lost: &mut u64| {
-                let Some(report) = outbox.next().cloned() else { return false };
+                let Some(report) = outbox.due().cloned() else { return false };
                 reported.add(&sum(report.rows.iter().map(|row| &row.counts)));
                 *lost += report.lost;
                 outbox.accepted();
