@@ -36,7 +36,7 @@ pub(crate) struct Visitor<D: Decide, S: Stream> {
     pub stream: S,
     pub peer: SocketAddr,
     /// The address as it is passed on.
-    pub client: Box<str>,
+    pub client: Arc<str>,
     /// It speaks for others: each request says whose it is.
     trusted: bool,
     /// It is nobody: the cache asks, for a request that came so.
@@ -68,10 +68,15 @@ enum After {
 
 impl<D: Decide, S: Stream> Visitor<D, S> {
     pub(crate) fn new(worker: Arc<Worker<D>>, stream: S, peer: SocketAddr) -> Self {
+        Self::of(worker, stream, peer, address(peer).into())
+    }
+
+    /// As [`Visitor::new`], where the [`address`] is known as text.
+    pub(crate) fn of(worker: Arc<Worker<D>>, stream: S, peer: SocketAddr, client: Arc<str>) -> Self {
         // On a socket of both families the older addresses come wrapped.
         let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
         let trusted = worker.server.options.behind.as_ref().is_some_and(|behind| behind.trusts(peer.ip()));
-        Self { worker, stream, peer, client: peer.ip().to_string().into(), trusted, errand: None }
+        Self { worker, stream, peer, client, trusted, errand: None }
     }
 
     /// Serves until the end.
@@ -337,6 +342,11 @@ impl<D: Decide, S: Stream> Connection<'_, D, S> {
             counts.lost_line();
         }
     }
+}
+
+/// A visitor's address as it is passed on.
+pub(crate) fn address(peer: SocketAddr) -> String {
+    peer.ip().to_canonical().to_string()
 }
 
 /// A place among the requests under way.

@@ -8,6 +8,7 @@ mod head;
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,13 +16,16 @@ use bytes::{Buf as _, Bytes};
 use h2::server::{Builder, Connection, SendResponse};
 use h2::{Reason as Code, RecvStream, SendStream};
 use http::{Request, StatusCode};
+use tokio::runtime::Handle;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
-use crate::connection::Visitor;
+use crate::connection::{Visitor, address};
 use crate::decide::Decide;
 use crate::h1::chunked::Piece;
 use crate::h1::framing::{self, BodyIn};
 use crate::h1::head::{ResponseHead, Scan};
+use crate::patience::Patience;
 use crate::pipe::{Far, pipe};
 use crate::server::Times;
 use crate::tls::TlsStream;
@@ -64,30 +68,38 @@ pub(crate) async fn serve<D: Decide>(worker: Arc<Worker<D>>, stream: TlsStream, 
     let Ok(Ok(mut connection)) = tokio::time::timeout(times.head, builder.handshake(stream)).await else { return };
     let mut requests = JoinSet::new();
     let (mut strikes, mut stopping) = (0_u32, false);
+    let (mut patience, mut quiet_since) = (Patience::default(), Instant::now());
+    let client: Arc<str> = address(peer).into();
+    let mut stop = pin!(worker.stop.cancelled());
     loop {
         tokio::select! {
-            accepted = connection.accept() => match accepted {
-                Some(Ok((request, respond))) => {
-                    requests.spawn(exchange(worker.clone(), peer, request, respond));
-                }
-                Some(Err(error)) => return tracing::debug!(%error, "a connection of HTTP/2 ended"),
-                None => return,
-            },
+            biased;
+            // First, or whoever asks and takes back without a pause would never be counted.
             Some(ended) = requests.join_next() => {
                 strikes = match ended {
                     Ok(Ended::TakenBack) => strikes + 1,
                     _ => strikes.saturating_sub(1),
                 };
+                if requests.is_empty() {
+                    quiet_since = Instant::now();
+                }
                 if strikes > STRIKES {
                     connection.abrupt_shutdown(Code::ENHANCE_YOUR_CALM);
                     return last_word(connection).await;
                 }
             }
-            () = worker.stop.cancelled(), if !stopping => {
+            accepted = connection.accept() => match accepted {
+                Some(Ok((request, respond))) => {
+                    requests.spawn(exchange(worker.clone(), (peer, client.clone()), request, respond));
+                }
+                Some(Err(error)) => return tracing::debug!(%error, "a connection of HTTP/2 ended"),
+                None => return,
+            },
+            () = &mut stop, if !stopping => {
                 stopping = true;
                 connection.graceful_shutdown();
             }
-            () = tokio::time::sleep(times.idle), if requests.is_empty() => {
+            () = patience.until(quiet_since + times.idle), if requests.is_empty() => {
                 connection.graceful_shutdown();
                 return last_word(connection).await;
             }
@@ -101,29 +113,58 @@ async fn last_word(mut connection: Connection<TlsStream, Bytes>) {
     let _ = tokio::time::timeout(LAST_WORD, async { while connection.accept().await.is_some() {} }).await;
 }
 
-/// One request and its answer.
-async fn exchange<D: Decide>(worker: Arc<Worker<D>>, peer: SocketAddr, request: Request<RecvStream>, mut respond: SendResponse<Bytes>) -> Ended {
+/// One request and its answer. All of it is one task: what one end of the pipe wrote the other reads in the same turn.
+async fn exchange<D: Decide>(
+    worker: Arc<Worker<D>>,
+    (peer, client): (SocketAddr, Arc<str>),
+    request: Request<RecvStream>,
+    mut respond: SendResponse<Bytes>,
+) -> Ended {
     let (parts, body) = request.into_parts();
     let asked = match head::request(&parts, body.is_end_stream()) {
         Ok(asked) => asked,
         Err(status) => return refuse(&mut respond, status),
     };
-    let times = worker.server.options.times.clone();
+    let server = worker.server.clone();
     let (near, far) = pipe();
-    // It outlives this function by the time it takes to note that the visitor has gone.
-    tokio::spawn(Visitor::new(worker, near, peer).serve());
+    let mut relay = Relay(Some(Box::pin(Visitor::of(worker, near, peer, client).serve())));
     let up = ask(&far, asked.head, asked.chunked, body);
     let wanted = Wanted { bodiless: parts.method == http::Method::HEAD, socket: asked.socket };
-    let down = answer(&far, wanted, &mut respond, &times);
-    let (mut up, mut down) = (std::pin::pin!(up), std::pin::pin!(down));
+    let down = answer(&far, wanted, &mut respond, &server.options.times);
+    let (mut up, mut down) = (pin!(up), pin!(down));
     let mut whole = false;
     loop {
+        // In the order in which octets pass.
         tokio::select! {
-            ended = &mut down => return ended,
+            biased;
             sent = &mut up, if !whole => match sent {
                 Ok(()) => whole = true,
                 Err(()) => return Ended::TakenBack,
             },
+            () = relay.serve(), if relay.0.is_some() => {}
+            ended = &mut down => return ended,
+        }
+    }
+}
+
+/// The relay's end of a request. Where the visitor goes first it goes on by itself, for the time it takes to notice and to note it.
+struct Relay(Option<Pin<Box<dyn Future<Output = ()> + Send>>>);
+
+impl Relay {
+    async fn serve(&mut self) {
+        if let Some(serving) = &mut self.0 {
+            serving.await;
+        }
+        self.0 = None;
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        if let Some(serving) = self.0.take()
+            && let Ok(runtime) = Handle::try_current()
+        {
+            runtime.spawn(serving);
         }
     }
 }
@@ -158,45 +199,41 @@ struct Wanted {
 
 /// Passes on what the relay answers.
 async fn answer(far: &Far, wanted: Wanted, respond: &mut SendResponse<Bytes>, times: &Times) -> Ended {
-    let (mut buffer, mut head) = (Vec::new(), ResponseHead::default());
-    let body = match answer_head(far, wanted, respond, &mut buffer, &mut head).await {
-        Ok(body) => body,
+    let mut head = ResponseHead::default();
+    let (body, octets, rest) = match answer_head(far, wanted, respond, &mut head).await {
+        Ok(answer) => answer,
         Err(ended) => return ended,
     };
-    let Some(response) = head::response(&head) else { return reset(respond, Code::INTERNAL_ERROR) };
+    let Some(response) = head::response(&head, &octets) else { return reset(respond, Code::INTERNAL_ERROR) };
     match respond.send_response(response, body.is_over()) {
         Ok(_) if body.is_over() => Ended::Answered,
-        Ok(sender) => answer_body(far, body, buffer, sender, times.stream).await,
+        Ok(sender) => answer_body(far, body, rest, sender, times.stream).await,
         Err(_) => Ended::TakenBack,
     }
 }
 
-/// Reads the head of the final answer, and how its body is read.
-async fn answer_head(
-    far: &Far,
-    wanted: Wanted,
-    respond: &mut SendResponse<Bytes>,
-    buffer: &mut Vec<u8>,
-    head: &mut ResponseHead,
-) -> Result<BodyIn, Ended> {
+/// Reads the head of the final answer: how its body is read, the octets of the head, and those that came behind.
+async fn answer_head(far: &Far, wanted: Wanted, respond: &mut SendResponse<Bytes>, head: &mut ResponseHead) -> Result<(BodyIn, Bytes, Bytes), Ended> {
+    let mut buffer = Vec::new();
     loop {
         let mut scan = Scan::default();
         let end = loop {
-            match scan.end(buffer) {
+            match scan.end(&buffer) {
                 Ok(Some(end)) => break end,
                 // The relay's own words are well-formed.
                 Err(_) => return Err(reset(respond, Code::INTERNAL_ERROR)),
                 Ok(None) => {}
             }
             tokio::select! {
-                more = far.take(buffer) => if !more { return Err(reset(respond, Code::INTERNAL_ERROR)) },
+                more = far.take(&mut buffer) => if !more { return Err(reset(respond, Code::INTERNAL_ERROR)) },
                 _ = poll_fn(|cx| respond.poll_reset(cx)) => return Err(Ended::TakenBack),
             }
         };
-        let parsed = head.parse(&buffer[..end]);
-        buffer.drain(..end);
+        let mut octets = Bytes::from(std::mem::take(&mut buffer));
+        let rest = octets.split_off(end);
+        let parsed = head.parse(&octets);
         if wanted.socket && parsed.is_ok() && head.status() == 101 {
-            return Ok(BodyIn::UntilClose);
+            return Ok((BodyIn::UntilClose, octets, rest));
         }
         // To the visitor it would say that the tunnel is there (RFC 8441, 5).
         if wanted.socket && parsed.is_ok() && (200..300).contains(&head.status()) {
@@ -204,24 +241,25 @@ async fn answer_head(
         }
         // Interim words are of use to nobody who speaks frames.
         if parsed.is_ok() && (100..200).contains(&head.status()) {
+            buffer = rest.into();
             continue;
         }
         return match parsed.and_then(|()| framing::response(head, wanted.bodiless, false)) {
-            Ok(framing) => Ok(framing.body),
+            Ok(framing) => Ok((framing.body, octets, rest)),
             Err(_) => Err(reset(respond, Code::INTERNAL_ERROR)),
         };
     }
 }
 
-async fn answer_body(far: &Far, mut body: BodyIn, mut buffer: Vec<u8>, mut sender: SendStream<Bytes>, within: Duration) -> Ended {
+async fn answer_body(far: &Far, mut body: BodyIn, mut octets: Bytes, mut sender: SendStream<Bytes>, within: Duration) -> Ended {
     loop {
-        let (mut used, mut ended, mut said) = (0, false, false);
+        let (mut ended, mut said) = (false, false);
         while !ended {
-            let Ok((count, piece)) = body.next(&buffer[used..]) else { return cut(&mut sender) };
-            used += count;
+            let Ok((count, piece)) = body.next(&octets) else { return cut(&mut sender) };
+            let used = octets.slice(..count);
             match piece {
                 Piece::Data(data) => {
-                    let data = Bytes::copy_from_slice(data);
+                    let data = used.slice_ref(data);
                     // The last octets say that they are: one frame less.
                     said = body.is_over();
                     if !send(&mut sender, data, said, within).await {
@@ -232,14 +270,16 @@ async fn answer_body(far: &Far, mut body: BodyIn, mut buffer: Vec<u8>, mut sende
                 Piece::More => {}
                 Piece::End => ended = true,
             }
+            octets.advance(count);
             ended = ended || body.is_over();
         }
-        buffer.drain(..used);
         if !ended {
+            let mut buffer = octets.into();
             let more = tokio::select! {
                 more = far.take(&mut buffer) => more,
                 _ = poll_fn(|cx| sender.poll_reset(cx)) => return Ended::TakenBack,
             };
+            octets = buffer.into();
             if more {
                 continue;
             }

@@ -1,10 +1,9 @@
 //! A connection in memory: to the relay it is a visitor's like any other, at its far end somebody speaks another protocol with the visitor.
 
+use std::future::poll_fn;
 use std::io::{self, IoSlice};
-use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-use tokio::sync::Notify;
+use std::task::{Poll, Waker};
 
 use crate::stream::Stream;
 
@@ -20,12 +19,19 @@ pub(crate) struct Far(Arc<Shared>);
 #[derive(Default)]
 struct Shared {
     state: Mutex<State>,
-    relay: Notify,
-    far: Notify,
+}
+
+/// One of the two ends. Everything that waits at an end is one task's, so that there is one to wake.
+#[derive(Clone, Copy)]
+enum Side {
+    Relay,
+    Far,
 }
 
 #[derive(Default)]
 struct State {
+    /// Who waits, by [`Side`].
+    waiting: [Option<Waker>; 2],
     up: Vec<u8>,
     up_ended: bool,
     down: Vec<u8>,
@@ -47,17 +53,32 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits on one side until something holds, whoever changes it.
-    async fn until(&self, side: &Notify, holds: impl Fn(&State) -> bool) {
-        loop {
-            let mut changed = pin!(side.notified());
-            // Heard from here on, so that no change falls between the look and the wait.
-            changed.as_mut().enable();
-            if holds(&self.state()) {
-                return;
+    /// Waits at one end until something holds.
+    async fn until(&self, side: Side, holds: impl Fn(&State) -> bool) {
+        poll_fn(|cx| {
+            let mut state = self.state();
+            if holds(&state) {
+                return Poll::Ready(());
             }
-            changed.await;
+            let waiting = &mut state.waiting[side as usize];
+            if waiting.as_ref().is_none_or(|waker| !waker.will_wake(cx.waker())) {
+                *waiting = Some(cx.waker().clone());
+            }
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// Changes something that the other end may wait for.
+    fn change<T>(&self, other: Side, change: impl FnOnce(&mut State) -> T) -> T {
+        let mut state = self.state();
+        let result = change(&mut state);
+        let waiting = state.waiting[other as usize].take();
+        drop(state);
+        if let Some(waker) = waiting {
+            waker.wake();
         }
+        result
     }
 }
 
@@ -65,37 +86,35 @@ impl Far {
     /// Sends up, waiting for room. `false`: the relay has ended.
     pub(crate) async fn put(&self, mut data: &[u8]) -> bool {
         while !data.is_empty() {
-            self.0.until(&self.0.far, |state| state.up.len() < ROOM || state.down_ended).await;
-            let mut state = self.0.state();
-            if state.down_ended {
-                return false;
-            }
-            let part = data.len().min(ROOM - state.up.len());
-            state.up.extend_from_slice(&data[..part]);
+            self.0.until(Side::Far, |state| state.up.len() < ROOM || state.down_ended).await;
+            let part = self.0.change(Side::Relay, |state| {
+                let part = data.len().min(ROOM - state.up.len());
+                state.up.extend_from_slice(&data[..part]);
+                (!state.down_ended).then_some(part)
+            });
+            let Some(part) = part else { return false };
             data = &data[part..];
-            drop(state);
-            self.0.relay.notify_waiters();
         }
         true
     }
 
     /// Nothing more goes up.
     pub(crate) fn end(&self) {
-        self.0.state().up_ended = true;
-        self.0.relay.notify_waiters();
+        self.0.change(Side::Relay, |state| state.up_ended = true);
     }
 
     /// Appends what came down, waiting for some. `false`: nothing more comes.
     pub(crate) async fn take(&self, into: &mut Vec<u8>) -> bool {
-        self.0.until(&self.0.far, |state| !state.down.is_empty() || state.down_ended).await;
-        let mut state = self.0.state();
-        if state.down.is_empty() {
-            return false;
-        }
-        into.append(&mut state.down);
-        drop(state);
-        self.0.relay.notify_waiters();
-        true
+        self.0.until(Side::Far, |state| !state.down.is_empty() || state.down_ended).await;
+        self.0.change(Side::Relay, |state| {
+            let some = !state.down.is_empty();
+            if into.is_empty() {
+                std::mem::swap(into, &mut state.down);
+            } else {
+                into.append(&mut state.down);
+            }
+            some
+        })
     }
 
     /// Whether something is missing of what came down.
@@ -106,15 +125,13 @@ impl Far {
 
 impl Drop for Far {
     fn drop(&mut self) {
-        self.0.state().far_gone = true;
-        self.0.relay.notify_waiters();
+        self.0.change(Side::Relay, |state| state.far_gone = true);
     }
 }
 
 impl Drop for Pipe {
     fn drop(&mut self) {
-        self.0.state().down_ended = true;
-        self.0.far.notify_waiters();
+        self.0.change(Side::Far, |state| state.down_ended = true);
     }
 }
 
@@ -122,12 +139,12 @@ impl Stream for Pipe {
     const SECURE: bool = true;
 
     async fn readable(&self) -> io::Result<()> {
-        self.0.until(&self.0.relay, |state| !state.up.is_empty() || state.up_ended || state.far_gone).await;
+        self.0.until(Side::Relay, |state| !state.up.is_empty() || state.up_ended || state.far_gone).await;
         Ok(())
     }
 
     fn try_read(&self, into: &mut [u8]) -> io::Result<usize> {
-        let mut state = self.0.state();
+        let state = self.0.state();
         if state.up.is_empty() {
             return match (state.up_ended, state.far_gone) {
                 (true, _) => Ok(0),
@@ -136,21 +153,22 @@ impl Stream for Pipe {
                 (false, false) => Err(io::ErrorKind::WouldBlock.into()),
             };
         }
-        let part = into.len().min(state.up.len());
-        into[..part].copy_from_slice(&state.up[..part]);
-        state.up.drain(..part);
         drop(state);
-        self.0.far.notify_waiters();
-        Ok(part)
+        Ok(self.0.change(Side::Far, |state| {
+            let part = into.len().min(state.up.len());
+            into[..part].copy_from_slice(&state.up[..part]);
+            state.up.drain(..part);
+            part
+        }))
     }
 
     async fn writable(&self) -> io::Result<()> {
-        self.0.until(&self.0.relay, |state| state.down.len() < ROOM || state.far_gone).await;
+        self.0.until(Side::Relay, |state| state.down.len() < ROOM || state.far_gone).await;
         Ok(())
     }
 
     fn try_write(&self, from: &[u8]) -> io::Result<usize> {
-        let mut state = self.0.state();
+        let state = self.0.state();
         if state.far_gone {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
@@ -158,9 +176,8 @@ impl Stream for Pipe {
         if part == 0 && !from.is_empty() {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        state.down.extend_from_slice(&from[..part]);
         drop(state);
-        self.0.far.notify_waiters();
+        self.0.change(Side::Far, |state| state.down.extend_from_slice(&from[..part]));
         Ok(part)
     }
 
@@ -178,12 +195,11 @@ impl Stream for Pipe {
     }
 
     async fn closed(&self) {
-        self.0.until(&self.0.relay, |state| state.far_gone).await;
+        self.0.until(Side::Relay, |state| state.far_gone).await;
     }
 
     async fn shutdown(&self) -> io::Result<()> {
-        self.0.state().down_ended = true;
-        self.0.far.notify_waiters();
+        self.0.change(Side::Far, |state| state.down_ended = true);
         Ok(())
     }
 

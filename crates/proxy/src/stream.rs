@@ -3,7 +3,7 @@
 //! Nothing here polls: a try either does something at once or says `WouldBlock`, and the two waits say when it makes sense to try again. All methods take
 //! `&self`, because an answer is sent while a body is still read.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
 use std::time::Duration;
 
@@ -45,8 +45,9 @@ pub(crate) trait Stream: Send + Sync + 'static {
 impl Stream for TcpStream {
     const SECURE: bool = false;
 
+    // All that waits for one direction of a connection is one task's: the place for its one waker is cheaper than the list of many.
     async fn readable(&self) -> io::Result<()> {
-        Self::readable(self).await
+        poll_fn(|cx| self.poll_read_ready(cx)).await
     }
 
     fn try_read(&self, into: &mut [u8]) -> io::Result<usize> {
@@ -55,7 +56,7 @@ impl Stream for TcpStream {
     }
 
     async fn writable(&self) -> io::Result<()> {
-        Self::writable(self).await
+        poll_fn(|cx| self.poll_write_ready(cx)).await
     }
 
     fn try_write(&self, from: &[u8]) -> io::Result<usize> {
@@ -69,9 +70,16 @@ impl Stream for TcpStream {
 
     async fn closed(&self) {
         let mut octet = [0];
-        match self.peek(&mut octet).await {
-            Ok(0) | Err(_) => {}
-            Ok(_) => std::future::pending().await,
+        loop {
+            if poll_fn(|cx| self.poll_read_ready(cx)).await.is_err() {
+                return;
+            }
+            match self.try_io(Interest::READABLE, || Ok(recv(self, &mut octet, RecvFlags::PEEK)?.0)) {
+                Ok(0) => return,
+                Ok(_) => return std::future::pending().await,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(_) => return,
+            }
         }
     }
 

@@ -234,7 +234,7 @@ impl Stream for TlsStream {
         if self.state().has_plain() {
             return Ok(());
         }
-        self.tcp.readable().await
+        Stream::readable(&self.tcp).await
     }
 
     fn try_read(&self, into: &mut [u8]) -> io::Result<usize> {
@@ -254,7 +254,7 @@ impl Stream for TlsStream {
     }
 
     async fn writable(&self) -> io::Result<()> {
-        self.tcp.writable().await
+        Stream::writable(&self.tcp).await
     }
 
     fn try_write(&self, from: &[u8]) -> io::Result<usize> {
@@ -267,7 +267,7 @@ impl Stream for TlsStream {
 
     async fn closed(&self) {
         loop {
-            if self.tcp.readable().await.is_err() {
+            if Stream::readable(&self.tcp).await.is_err() {
                 return;
             }
             let mut state = self.state();

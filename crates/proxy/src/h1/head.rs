@@ -331,6 +331,11 @@ impl ResponseHead {
         self.lines.iter()
     }
 
+    /// Where names and values stand in the octets that were read.
+    pub(crate) fn places(&self) -> impl Iterator<Item = (Range<usize>, Range<usize>)> {
+        self.lines.fields.iter().map(|at| (at.name.clone(), at.value.clone()))
+    }
+
     /// Takes out the fields of these names.
     pub(crate) fn remove(&mut self, is: impl Fn(&[u8]) -> bool) {
         let Lines { raw, fields } = &mut self.lines;

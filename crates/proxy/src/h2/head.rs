@@ -1,5 +1,6 @@
 //! Heads from one protocol into the other. What is written here is read by the relay's own strict rules, so this only has to lose nothing and to add nothing.
 
+use bytes::Bytes;
 use h2::ext::Protocol;
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
@@ -85,12 +86,14 @@ pub(super) fn request(parts: &Parts, bodiless: bool) -> Result<Asked, StatusCode
     Ok(Asked { head, chunked, socket })
 }
 
-/// An answer's head. Fields that HTTP/2 cannot say are left out; a WebSocket begins with 200 (RFC 8441, 5).
-pub(super) fn response(head: &ResponseHead) -> Option<Response<()>> {
+/// An answer's head, which was read from these octets. Fields that HTTP/2 cannot say are left out; a WebSocket begins with 200 (RFC 8441, 5).
+pub(super) fn response(head: &ResponseHead, octets: &Bytes) -> Option<Response<()>> {
     let mut response = Response::new(());
     *response.status_mut() = StatusCode::from_u16(if head.status() == 101 { 200 } else { head.status() }).ok()?;
-    for (name, value) in head.fields() {
-        let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) else { continue };
+    response.headers_mut().reserve(head.count());
+    for (name, value) in head.places() {
+        // A value is a part of what was read, not a copy.
+        let (Ok(name), Ok(value)) = (HeaderName::from_bytes(&octets[name]), HeaderValue::from_maybe_shared(octets.slice(value))) else { continue };
         if !OF_CONNECTIONS.contains(&name.as_str()) && name != "sec-websocket-accept" {
             response.headers_mut().append(name, value);
         }
