@@ -1,6 +1,6 @@
 //! What an edge has counted and control has not taken yet.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use model::TenantName;
 
@@ -13,7 +13,7 @@ pub struct Outbox {
     incarnation: String,
     sequence: u64,
     most: usize,
-    waiting: BTreeMap<Span, BTreeMap<TenantName, Counts>>,
+    waiting: BTreeMap<Span, HashMap<TenantName, Counts>>,
     /// Rows in all spans.
     rows: usize,
     /// Sent, and perhaps counted: from now on it is repeated as it is.
@@ -76,11 +76,8 @@ impl Outbox {
             && let Some(mut oldest) = self.waiting.first_entry()
         {
             let span = *oldest.key();
-            while rows.len() < MOST_ROWS
-                && let Some((tenant, counts)) = oldest.get_mut().pop_first()
-            {
-                rows.push(Row { span, tenant, counts });
-            }
+            let taken = oldest.get_mut().extract_if(|_, _| true).take(MOST_ROWS - rows.len());
+            rows.extend(taken.map(|(tenant, counts)| Row { span, tenant, counts }));
             if oldest.get().is_empty() {
                 oldest.remove();
             }

@@ -373,7 +373,8 @@ impl<D: Decide, S: Stream> Connection<'_, D, S> {
                 Outcome::Cut
             }
             Done::ClientGone => Outcome::ClientGone,
-            Done::Tunnel => self.tunnel(link, trace, ticket).await,
+            // On the heap, like all that is rare and large: every request's future has room for the largest of its parts.
+            Done::Tunnel => Box::pin(self.tunnel(link, trace, ticket)).await,
         };
         Attempt::Out(outcome)
     }

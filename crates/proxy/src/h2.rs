@@ -85,7 +85,7 @@ pub(crate) async fn serve<D: Decide>(worker: Arc<Worker<D>>, stream: TlsStream, 
                 }
                 if strikes > STRIKES {
                     connection.abrupt_shutdown(Code::ENHANCE_YOUR_CALM);
-                    return last_word(connection).await;
+                    return last_word(&mut connection).await;
                 }
             }
             accepted = connection.accept() => match accepted {
@@ -101,14 +101,14 @@ pub(crate) async fn serve<D: Decide>(worker: Arc<Worker<D>>, stream: TlsStream, 
             }
             () = patience.until(quiet_since + times.idle), if requests.is_empty() => {
                 connection.graceful_shutdown();
-                return last_word(connection).await;
+                return last_word(&mut connection).await;
             }
         }
     }
 }
 
 /// Says goodbye.
-async fn last_word(mut connection: Connection<TlsStream, Bytes>) {
+async fn last_word(connection: &mut Connection<TlsStream, Bytes>) {
     // What still comes is not answered.
     let _ = tokio::time::timeout(LAST_WORD, async { while connection.accept().await.is_some() {} }).await;
 }

@@ -168,30 +168,29 @@ impl Stream for Pipe {
     }
 
     fn try_write(&self, from: &[u8]) -> io::Result<usize> {
+        self.try_write_vectored(&[IoSlice::new(from)])
+    }
+
+    fn try_write_vectored(&self, from: &[IoSlice<'_>]) -> io::Result<usize> {
         let state = self.0.state();
         if state.far_gone {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
-        let part = from.len().min(ROOM.saturating_sub(state.down.len()));
-        if part == 0 && !from.is_empty() {
+        let (all, room) = (from.iter().map(|part| part.len()).sum::<usize>(), ROOM.saturating_sub(state.down.len()));
+        if room == 0 && all > 0 {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         drop(state);
-        self.0.change(Side::Far, |state| state.down.extend_from_slice(&from[..part]));
-        Ok(part)
-    }
-
-    fn try_write_vectored(&self, from: &[IoSlice<'_>]) -> io::Result<usize> {
-        let mut written = 0;
-        for part in from {
-            match self.try_write(part) {
-                Ok(count) if count == part.len() => written += count,
-                Ok(count) => return Ok(written + count),
-                Err(_) if written > 0 => return Ok(written),
-                Err(error) => return Err(error),
+        let mut left = all.min(room);
+        self.0.change(Side::Far, |state| {
+            state.down.reserve(left);
+            for part in from {
+                let part = &part[..left.min(part.len())];
+                state.down.extend_from_slice(part);
+                left -= part.len();
             }
-        }
-        Ok(written)
+        });
+        Ok(all.min(room))
     }
 
     async fn closed(&self) {

@@ -344,7 +344,8 @@ async fn serve_visitor<D: Decide>(worker: Arc<Worker<D>>, handshakes: Option<Arc
     // On the heap, and gone before the first request: an idle connection keeps nothing of it.
     let Some(stream) = Box::pin(tls::accept(stream, &*handshakes, within)).await else { return };
     match stream.protocol().as_deref() {
-        Some(b"h2") => h2::serve(worker, stream, peer).await,
+        // On the heap: a connection of HTTP/1.1 has no room for it.
+        Some(b"h2") => Box::pin(h2::serve(worker, stream, peer)).await,
         Some(b"http/1.1") | None => Visitor::new(worker, stream, peer).serve().await,
         // A certificate authority has seen what it wanted.
         Some(_) => {}

@@ -112,7 +112,9 @@ impl Fair {
 
     /// What tenants took in the last turn, by name.
     pub(crate) fn facts(&self) -> Vec<(TenantName, Facts)> {
-        lock(&self.facts).clone()
+        let mut facts = lock(&self.facts).clone();
+        facts.sort_by(|a, b| a.0.cmp(&b.0));
+        facts
     }
 
     /// Forgets addresses that owe nothing.
@@ -140,7 +142,6 @@ impl Fair {
                 !quiet || in_use || !tenant.is_even(now)
             });
         }
-        all.sort_by(|a, b| a.0.cmp(&b.0));
         all
     }
 
