@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use foldhash::fast::FixedState;
 use model::CellName;
 use proxy::{Group, Upstream};
 use routes::{ApplyError, CellEndpoint, Delta, Refused, Route, Table};
@@ -37,7 +38,7 @@ pub(crate) struct Routes {
 #[derive(Debug, Default)]
 struct View {
     table: Table,
-    gates: Arc<HashMap<CellName, Gates>>,
+    gates: Arc<HashMap<CellName, Gates, FixedState>>,
 }
 
 #[derive(Debug)]

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use foldhash::fast::FixedState;
 use rustix::net::RecvFlags;
 use tokio::net::TcpStream;
 
@@ -32,7 +33,7 @@ struct Idle {
 /// One thread's idle connections, the latest used first.
 #[derive(Debug)]
 pub(crate) struct Pool {
-    idle: Mutex<HashMap<SocketAddr, Vec<Idle>>>,
+    idle: Mutex<HashMap<SocketAddr, Vec<Idle>, FixedState>>,
     most: usize,
     within: Duration,
 }
@@ -74,7 +75,7 @@ impl Pool {
         });
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<SocketAddr, Vec<Idle>>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<SocketAddr, Vec<Idle>, FixedState>> {
         self.idle.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }

@@ -10,13 +10,15 @@ mod rate;
 mod tenant;
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher as _, Hash, RandomState};
+use std::hash::{BuildHasher as _, RandomState};
 use std::net::IpAddr;
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
 use std::sync::atomic::fence;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
+use foldhash::fast::RandomState as Quick;
+use hashbrown::HashTable;
 use model::TenantName;
 use proxy::Reason;
 
@@ -46,8 +48,11 @@ pub(crate) struct Denied {
 pub(crate) struct Fair {
     began: Instant,
     classes: RwLock<Arc<Classes>>,
+    /// Of addresses, which strangers choose.
     hasher: RandomState,
-    tenants: Vec<Mutex<HashMap<TenantName, Arc<Tenant>>>>,
+    /// Of tenants' names, which the platform chooses.
+    quick: Quick,
+    tenants: Vec<Mutex<HashTable<Arc<Tenant>>>>,
     clients: Vec<Mutex<HashMap<IpAddr, Arc<Client>>>>,
     crowd: Arc<Crowd>,
     most: usize,
@@ -62,6 +67,7 @@ impl Fair {
             began: Instant::now(),
             classes: RwLock::default(),
             hasher: RandomState::new(),
+            quick: Quick::default(),
             tenants: (0..SHARDS).map(|_| Mutex::default()).collect(),
             clients: (0..SHARDS).map(|_| Mutex::default()).collect(),
             crowd: Arc::default(),
@@ -130,14 +136,14 @@ impl Fair {
         let now = self.now();
         let mut all = Vec::new();
         for shard in &self.tenants {
-            lock(shard).retain(|name, tenant| {
+            lock(shard).retain(|tenant| {
                 // Looked at before the counts are taken: who counts until then is in them, and nobody new comes in under the lock.
                 let in_use = Arc::strong_count(tenant) > 1;
                 fence(Acquire);
                 let facts = tenant.facts();
                 let quiet = facts == Facts::default();
-                if !quiet {
-                    all.push((name.clone(), facts));
+                if !quiet && let Ok(name) = TenantName::new(tenant.name()) {
+                    all.push((name, facts));
                 }
                 !quiet || in_use || !tenant.is_even(now)
             });
@@ -157,28 +163,33 @@ impl Fair {
     }
 
     fn tenant(&self, name: &str) -> Arc<Tenant> {
-        let mut shard = lock(&self.tenants[self.shard(&name)]);
-        if let Some(tenant) = shard.get(name) {
+        let hash = self.quick.hash_one(name);
+        // By the middle of the hash: the map goes by both ends.
+        let mut shard = lock(&self.tenants[shard(hash >> 24)]);
+        if let Some(tenant) = shard.find(hash, |tenant| tenant.is(name)) {
             return tenant.clone();
         }
-        // Names in a table are names.
-        TenantName::new(name).map(|name| shard.entry(name).or_default().clone()).unwrap_or_default()
+        let tenant = Arc::new(Tenant::new(name));
+        // Names in a table are names; what is none would not be found again.
+        if tenant.is(name) {
+            shard.insert_unique(hash, tenant.clone(), |tenant| self.quick.hash_one(tenant.name()));
+        }
+        tenant
     }
 
     fn client(&self, address: IpAddr) -> Option<Arc<Client>> {
         let address = network(address);
-        let mut shard = lock(&self.clients[self.shard(&address)]);
+        let mut shard = lock(&self.clients[shard(self.hasher.hash_one(address))]);
         if shard.len() >= MOST_CLIENTS && !shard.contains_key(&address) {
             return None;
         }
         Some(shard.entry(address).or_default().clone())
     }
+}
 
-    fn shard(&self, key: &impl Hash) -> usize {
-        #[expect(clippy::cast_possible_truncation, reason = "only the lowest bits are used")]
-        let hash = self.hasher.hash_one(key) as usize;
-        hash % SHARDS
-    }
+#[expect(clippy::cast_possible_truncation, reason = "only the lowest bits are used")]
+const fn shard(hash: u64) -> usize {
+    hash as usize % SHARDS
 }
 
 /// The one who is counted for an address: a host of IPv4, a network of 64 bits of IPv6, which one customer usually has.

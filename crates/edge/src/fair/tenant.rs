@@ -1,7 +1,7 @@
 //! What one tenant, and one address, takes.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
 use std::time::Duration;
 
 use proxy::Ended;
@@ -15,15 +15,22 @@ use super::rate::{Rate, Taken};
 /// How long a request waits for a place among its tenant's.
 const WAIT: Duration = Duration::from_secs(1);
 
-/// What one tenant takes.
-#[derive(Debug, Default)]
+/// Longest name: a label of DNS.
+const LONGEST: usize = 63;
+
+/// What one tenant takes. With many tenants it is in no cache when a request comes, so what every request needs stands together, the name that it is found by
+/// with it.
+#[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Tenant {
+    text: [u8; LONGEST],
+    length: u8,
     requests: Taken,
     octets: Taken,
     under_way: AtomicUsize,
     waiting: AtomicUsize,
-    freed: Notify,
     counts: Counts,
+    freed: Notify,
 }
 
 /// What one address takes.
@@ -33,18 +40,19 @@ pub(crate) struct Client {
 }
 
 #[derive(Debug, Default)]
+#[repr(C)]
 struct Counts {
     requests: AtomicU64,
+    answered: AtomicU64,
+    octets_in: AtomicU64,
+    octets_out: AtomicU64,
+    busy_us: AtomicU64,
     limited: AtomicU64,
     shed: AtomicU64,
     server_errors: AtomicU64,
     cut: AtomicU64,
-    answered: AtomicU64,
     failed: AtomicU64,
     errors: AtomicU64,
-    octets_in: AtomicU64,
-    octets_out: AtomicU64,
-    busy_us: AtomicU64,
 }
 
 /// What a tenant took in a while.
@@ -122,6 +130,33 @@ impl Client {
 }
 
 impl Tenant {
+    /// One that took nothing yet.
+    pub(crate) fn new(name: &str) -> Self {
+        let (mut text, length) = ([0; LONGEST], name.len().min(LONGEST));
+        text[..length].copy_from_slice(&name.as_bytes()[..length]);
+        Self {
+            text,
+            // At most 63.
+            length: u8::try_from(length).unwrap_or_default(),
+            requests: Taken::default(),
+            octets: Taken::default(),
+            under_way: AtomicUsize::default(),
+            waiting: AtomicUsize::default(),
+            counts: Counts::default(),
+            freed: Notify::default(),
+        }
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        // It was one.
+        std::str::from_utf8(&self.text[..usize::from(self.length)]).unwrap_or_default()
+    }
+
+    /// Whether this is its name.
+    pub(crate) fn is(&self, name: &str) -> bool {
+        self.text[..usize::from(self.length)] == *name.as_bytes()
+    }
+
     /// Takes one request of the rate, unless octets are owed.
     pub(crate) fn take(&self, class: Class, now: Duration) -> Result<(), Duration> {
         let debt = self.octets.debt(class.octets, now);
@@ -202,7 +237,7 @@ pub(crate) struct Place {
 
 impl Place {
     fn take(all: &Arc<Crowd>, tenant: &Arc<Tenant>, most: usize) -> Option<Self> {
-        let before = tenant.under_way.fetch_update(Relaxed, Relaxed, |count| (count < most).then_some(count + 1)).ok()?;
+        let before = tenant.under_way.fetch_update(SeqCst, SeqCst, |count| (count < most).then_some(count + 1)).ok()?;
         all.under_way.fetch_add(1, Relaxed);
         all.tenants.fetch_add(usize::from(before == 0), Relaxed);
         Some(Self { all: all.clone(), tenant: tenant.clone() })
@@ -211,10 +246,13 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let before = self.tenant.under_way.fetch_sub(1, Relaxed);
+        let before = self.tenant.under_way.fetch_sub(1, SeqCst);
         self.all.under_way.fetch_sub(1, Relaxed);
         self.all.tenants.fetch_sub(usize::from(before == 1), Relaxed);
-        self.tenant.freed.notify_one();
+        // Whoever waits said so before it last looked for a place: either it saw this one, or it is seen here.
+        if self.tenant.waiting.load(SeqCst) > 0 {
+            self.tenant.freed.notify_one();
+        }
     }
 }
 
@@ -223,7 +261,7 @@ struct Waits<'a>(&'a Tenant);
 
 impl<'a> Waits<'a> {
     fn begin(tenant: &'a Tenant, most: usize) -> Option<Self> {
-        let waits = tenant.waiting.fetch_update(Relaxed, Relaxed, |count| (count < most).then_some(count + 1));
+        let waits = tenant.waiting.fetch_update(SeqCst, Relaxed, |count| (count < most).then_some(count + 1));
         waits.is_ok().then(|| Self(tenant))
     }
 }
