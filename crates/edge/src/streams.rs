@@ -82,6 +82,11 @@ impl UnderWay {
         self.0.check_all(|_, about| about.goes_on(now));
     }
 
+    /// Ends everything.
+    pub(crate) fn end_all(&self) {
+        self.0.check_all(|_, _| false);
+    }
+
     /// Whom a change of this table is about.
     fn touched(before: &Table, delta: &Delta) -> Touched {
         let mut tenants = BTreeSet::new();

@@ -64,7 +64,10 @@ impl Decide for Door {
             };
             ticket.header = Some(header.clone());
             // Counted before the state is looked at, so that nobody slips in behind a tenant that was just closed.
-            ticket.under_way = Some(self.memory.busy.begin(header.clone(), !safe));
+            let Some(under_way) = self.memory.busy.begin(header.clone(), !safe) else {
+                return Action::Answer(Page::of(Reason::Overloaded));
+            };
+            ticket.under_way = Some(under_way);
             let known = self.memory.known();
             let verdict = judge(known.tenant(&header.tenant), header.epoch, safe);
             match verdict {

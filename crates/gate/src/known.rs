@@ -115,10 +115,10 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
-    pub(crate) fn new(state: GateState) -> Self {
+    pub(crate) fn new(state: GateState, most: u64) -> Self {
         let known = RwLock::new(Arc::new(Known::new(state, &[])));
         Self {
-            busy: Arc::default(),
+            busy: Arc::new(Busy::new(most)),
             lasting: UnderWay::default(),
             beyond: Beyond::default(),
             known,

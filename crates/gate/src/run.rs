@@ -39,7 +39,12 @@ pub struct Options {
     pub admin: SocketAddr,
     /// The access log gets one request in so many, and all that failed.
     pub log_one_in: NonZeroU32,
+    /// Requests and tunnels under way at once; beyond three quarters of it the heaviest tenants are refused.
+    pub requests: u64,
 }
+
+/// Requests under way of a gate of which nothing else is said.
+pub const REQUESTS: u64 = 8192;
 
 /// Why a gate cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -60,14 +65,15 @@ pub enum Error {
 /// # Errors
 /// [`Error`]; a gate without control or without a state is no error.
 pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Error> {
-    let memory = Arc::new(Memory::new(disk::read(&options.state, &options.cell)));
+    let memory = Arc::new(Memory::new(disk::read(&options.state, &options.cell), options.requests));
     let listen = |address: SocketAddr| bind(address).map_err(|error| Error::Listen(address, error));
     let (entry, admin) = (listen(options.entry)?, listen(options.admin)?);
     let admin = tokio::net::TcpListener::from_std(admin).map_err(|error| Error::Listen(options.admin, error))?;
     let config = tls::server_config(&options.identity)?;
     let log = AccessLog::stdout().map_err(Error::Entry)?;
     let door = Arc::new(Door { memory: memory.clone(), stopping: stop.clone() });
-    let serving = proxy::Options { log_one_in: options.log_one_in, ..proxy::Options::new("gate", Faces::Edges, 1) };
+    let mut serving = proxy::Options { log_one_in: options.log_one_in, ..proxy::Options::new("gate", Faces::Edges, 1) };
+    serving.limits.requests = options.requests;
     let server = Server::new(door, serving, log);
     let tcp = Arc::new(TcpMetrics::default());
     let state = Admin {

@@ -71,6 +71,7 @@ impl World {
             entry: (self.at, 8080).into(),
             admin: self.admin(),
             log_one_in: std::num::NonZeroU32::MIN,
+            requests: 40,
         };
         let stop = CancellationToken::new();
         self.gate = Some((stop.clone(), tokio::spawn(gate::run(options, stop))));
@@ -427,4 +428,48 @@ async fn a_closed_tenants_socket_counts_as_a_writer_and_is_ended_after_a_while()
         assert!(Instant::now() < deadline, "it is still under way");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tenant_that_fills_the_gate_is_refused_before_others() {
+    let mut world = World::new();
+    let go = Arc::new(tokio::sync::Notify::new());
+    let mut state = state(1, 1, GateTenantState::Open, vec![instance("web-1", web(go.clone()).await)], Vec::new());
+    state.tenants.push(GateTenant { tenant: TenantName::new("light").unwrap(), epoch: Epoch(1), state: GateTenantState::Open });
+    world.push(&state).await.unwrap();
+    let (heavy, light) = (header_of("acme", "a", 1, &key(1)), header_of("light", "a", 1, &key(1)));
+    let under_way = async |count| {
+        let deadline = Instant::now() + PATIENCE;
+        while world.report().await.instances.iter().map(|instance| instance.in_flight).sum::<u64>() != count {
+            assert!(Instant::now() < deadline, "never {count} under way");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    // Of forty places it may have more than three quarters as long as nobody else wants any.
+    let slow = async |header: &str| world.ask(Some(header), "/slow").await.0;
+    let all = async { futures::future::join_all((0..35).map(|_| slow(&heavy))).await };
+    let one = async {
+        under_way(35).await;
+        slow(&light).await
+    };
+    let then = async {
+        under_way(36).await;
+        let (status, text) = world.ask(Some(&heavy), "/").await;
+        assert_eq!(status, 503, "{text}");
+        assert!(text.contains("overloaded") && text.contains("Retry-After: "), "{text}");
+        assert_eq!(world.ask(Some(&light), "/").await.0, 200);
+        under_way(36).await;
+        // Those that are under way may not have reached the instance yet.
+        loop {
+            go.notify_waiters();
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let (all, one) = tokio::select! {
+        both = async { tokio::join!(all, one) } => both,
+        () = then => unreachable!(),
+    };
+    assert!(all.iter().chain([&one]).all(|status| *status == 200), "{all:?} {one}");
+    under_way(0).await;
+    world.kill().await;
 }

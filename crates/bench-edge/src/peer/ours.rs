@@ -92,6 +92,7 @@ pub fn run(options: &Options) -> Result<()> {
             entry: listen,
             admin: free()?,
             log_one_in: NonZeroU32::MIN,
+            requests: gate::REQUESTS,
         };
         Ok(gate::run(options, stop).await?)
     })

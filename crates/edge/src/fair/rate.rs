@@ -1,32 +1,37 @@
 //! A rate with a burst, in one number: the generic cell rate algorithm (ITU-T I.371), without a lock.
 //!
-//! The number is the moment at which everything taken so far will have been earned. It may lie ahead of now by no more than the burst.
+//! The number is the moment at which everything taken so far will have been earned, in nanoseconds (which last for 584 years). It may lie ahead of now by no
+//! more than the burst.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-/// Parts of a nanosecond in which time is counted, so that a unit of a fast rate (octets) is not rounded away.
-const PARTS: u64 = 1024;
-const SECOND: u64 = 1_000_000_000 * PARTS;
+const SECOND: u64 = 1_000_000_000;
 
 /// How fast something may be taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Rate {
-    /// Time in which one unit is earned; 0 means without limit.
-    unit: u64,
-    /// How far may be run ahead.
+    /// 0 means without limit.
+    per_second: u64,
+    /// How far may be run ahead, in nanoseconds.
     burst: u64,
 }
 
 impl Rate {
     /// `per_second` units each second and up to `burst` at once; 0 a second means without limit.
-    pub(crate) const fn new(per_second: u64, burst: u64) -> Self {
-        if per_second == 0 {
-            return Self { unit: 0, burst: 0 };
+    pub(crate) fn new(per_second: u64, burst: u64) -> Self {
+        Self { per_second, burst: Self { per_second, burst: 0 }.cost(burst.max(1)) }
+    }
+
+    /// Time in which so many units are earned. Rounded up: nothing is free.
+    fn cost(self, units: u64) -> u64 {
+        if self.per_second == 0 {
+            return 0;
         }
-        let unit = SECOND / per_second;
-        let burst = if burst == 0 { 1 } else { burst };
-        Self { unit: if unit == 0 { 1 } else { unit }, burst: unit.saturating_mul(burst) }
+        match units.checked_mul(SECOND) {
+            Some(all) => all.div_ceil(self.per_second),
+            None => u64::try_from((u128::from(units) * u128::from(SECOND)).div_ceil(u128::from(self.per_second))).unwrap_or(u64::MAX),
+        }
     }
 }
 
@@ -37,26 +42,26 @@ pub(crate) struct Taken(AtomicU64);
 impl Taken {
     /// Takes `units` at `now` (since any fixed moment), or says how long to wait until they can be taken.
     pub(crate) fn take(&self, rate: Rate, units: u64, now: Duration) -> Result<(), Duration> {
-        if rate.unit == 0 {
+        if rate.per_second == 0 {
             return Ok(());
         }
-        let (now, cost) = (parts(now), rate.unit.saturating_mul(units));
+        let (now, cost) = (nanos(now), rate.cost(units));
         let fits = |earned: u64| {
             let next = earned.max(now).saturating_add(cost);
             (next <= now.saturating_add(rate.burst)).then_some(next)
         };
         match self.0.fetch_update(Relaxed, Relaxed, fits) {
             Ok(_) => Ok(()),
-            Err(earned) => Err(time(earned.max(now).saturating_add(cost) - now.saturating_add(rate.burst))),
+            Err(earned) => Err(Duration::from_nanos(earned.max(now).saturating_add(cost) - now.saturating_add(rate.burst))),
         }
     }
 
     /// Takes what was used already, since `from`, also beyond the burst; whoever comes next waits for what was not earned in that time.
     pub(crate) fn owe(&self, rate: Rate, units: u64, from: Duration) {
-        if rate.unit == 0 {
+        if rate.per_second == 0 {
             return;
         }
-        let (from, cost) = (parts(from), rate.unit.saturating_mul(units));
+        let (from, cost) = (nanos(from), rate.cost(units));
         let add = |earned: u64| Some(earned.max(from).saturating_add(cost));
         // The closure never refuses.
         let _ = self.0.fetch_update(Relaxed, Relaxed, add);
@@ -64,21 +69,21 @@ impl Taken {
 
     /// How long until what was taken is within the burst again.
     pub(crate) fn debt(&self, rate: Rate, now: Duration) -> Duration {
-        if rate.unit == 0 { Duration::ZERO } else { time(self.0.load(Relaxed).saturating_sub(parts(now).saturating_add(rate.burst))) }
+        if rate.per_second == 0 {
+            Duration::ZERO
+        } else {
+            Duration::from_nanos(self.0.load(Relaxed).saturating_sub(nanos(now).saturating_add(rate.burst)))
+        }
     }
 
     /// Whether everything taken was earned: nothing is lost when it is forgotten.
     pub(crate) fn is_even(&self, now: Duration) -> bool {
-        self.0.load(Relaxed) <= parts(now)
+        self.0.load(Relaxed) <= nanos(now)
     }
 }
 
-fn parts(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX).saturating_mul(PARTS)
-}
-
-const fn time(parts: u64) -> Duration {
-    Duration::from_nanos(parts.div_ceil(PARTS))
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
@@ -125,6 +130,24 @@ mod tests {
                 assert!(passed as f64 <= earned + 1.0, "{passed} of {earned} at {per_second}/s, burst {burst}");
             }
         }
+    }
+
+    #[test]
+    fn a_rate_holds_however_long_the_process_runs() {
+        for days in [1, 207, 209, 3650, 100 * 365] {
+            let (rate, taken) = (Rate::new(10, 3), Taken::default());
+            let now = Duration::from_secs(days * 24 * 3600);
+            assert_eq!((0..10).filter(|_| taken.take(rate, 1, now).is_ok()).count(), 3, "{days} days");
+            assert!(!taken.is_even(now) && taken.is_even(now + ms(300)), "{days} days");
+            assert!(taken.take(rate, 1, now + ms(100)).is_ok() && taken.take(rate, 1, now + ms(100)).is_err(), "{days} days");
+        }
+    }
+
+    #[test]
+    fn a_rate_of_octets_is_exact_also_where_one_takes_less_than_a_nanosecond() {
+        let (rate, taken) = (Rate::new(10_000_000_000, 1), Taken::default());
+        taken.owe(rate, 25_000_000_000, ms(0));
+        assert_eq!(taken.debt(rate, ms(1000)), ms(1500) - Duration::from_nanos(1), "beyond a burst of one");
     }
 
     #[test]

@@ -156,9 +156,44 @@ async fn a_hold_sends_its_tenants_streams_away_to_come_again_and_no_others() {
     };
     let (mut again, ()) = tokio::join!(world.open("shop.example", "/socket"), release);
     echoes(&mut again, "back").await;
-    // An edge that stops waits for what is under way.
-    drop((again, other_socket, other_events));
     end(running).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_edge_that_stops_or_gives_way_sends_its_streams_to_the_next_one() {
+    let (address, closes) = lasting_gate().await;
+    let world = World::new().await;
+    let first = world.start("e1");
+    world.ready("e1").await;
+    world.control.publish(&[cell("a", 1, &[address])], vec![record("shop.example", "a", 1, RouteState::Open)]);
+    world.get_until("shop.example", 200).await;
+    let (mut socket, mut events) = (world.open("shop.example", "/socket").await, world.open("shop.example", "/events").await);
+    echoes(&mut socket, "hi").await;
+
+    // The next one takes over: streams end with a word at once, far within the time that is left to requests.
+    let second = world.start("e2");
+    world.ready("e2").await;
+    let began = Instant::now();
+    let (opcode, word) = soon(frame(&mut socket)).await.unwrap();
+    assert_eq!((opcode, &word[..2]), (8, &[0x03, 0xf4][..]), "service restart");
+    socket.write_all(&masked(8, &word)).await.unwrap();
+    assert!(rest(&mut events).await.contains("retry: "), "told when to come again");
+    eventually("the upstream heard it", || closes.load(Relaxed) == 1).await;
+    assert!(began.elapsed() < Duration::from_secs(8));
+
+    // Who comes again is with the next one, whose streams go on when the first is gone.
+    let mut again = world.open("shop.example", "/socket").await;
+    echoes(&mut again, "again").await;
+    end(first).await;
+    echoes(&mut again, "still here").await;
+    let mut events = world.open("shop.example", "/events").await;
+    let stopping = tokio::spawn(end(second));
+    assert_eq!(soon(frame(&mut again)).await.unwrap().0, 8);
+    assert!(rest(&mut events).await.contains("retry: "));
+    drop(again);
+    let began = Instant::now();
+    stopping.await.unwrap();
+    assert!(began.elapsed() < Duration::from_secs(8), "nothing is waited for");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
