@@ -42,9 +42,9 @@ impl Acks {
         lock(&self.taken).get(cell).cloned().unwrap_or_default()
     }
 
-    /// The last number that a gate acknowledged; zero: none in this term.
+    /// Number of the last state that a gate is known to have taken; zero: none in this term. It may work from a later one whose answer is under way.
     pub fn number(&self, cell: &CellName, gate: &GateName) -> Generation {
-        lock(&self.taken).get(cell).and_then(|gates| gates.get(gate)).map_or(Generation(0), |ack| ack.report.number)
+        lock(&self.taken).get(cell).and_then(|gates| gates.get(gate)).map_or(Generation(0), |ack| ack.state.number)
     }
 
     /// Why a gate could not be told the last time; none: it could.
@@ -62,13 +62,23 @@ impl Acks {
         if let Some(gates) = lock(&self.troubles).get_mut(&target.cell) {
             gates.remove(&target.gate);
         }
-        lock(&self.taken).entry(target.cell.clone()).or_default().insert(target.gate.clone(), ack);
+        let mut taken = lock(&self.taken);
+        let gates = taken.entry(target.cell.clone()).or_default();
+        // Steps and tasks push at the same time, and answers overtake each other: a late one takes nothing back.
+        if gates.get(&target.gate).is_none_or(|known| known.state.number <= ack.state.number) {
+            gates.insert(target.gate.clone(), ack);
+        }
     }
 
-    fn drop(&self, target: &GateTarget) {
-        if let Some(gates) = lock(&self.taken).get_mut(&target.cell) {
-            gates.remove(&target.gate);
+    /// Forgets what a gate took up to this number; whether nothing later is known.
+    fn drop(&self, target: &GateTarget, number: Generation) -> bool {
+        let mut taken = lock(&self.taken);
+        let Some(gates) = taken.get_mut(&target.cell) else { return true };
+        if gates.get(&target.gate).is_some_and(|known| known.state.number > number) {
+            return false;
         }
+        gates.remove(&target.gate);
+        true
     }
 
     /// A cell is gone.
@@ -81,7 +91,7 @@ impl Acks {
     pub fn told(&self, cell: &CellName, number: Generation, ready: &BTreeSet<GateName>) -> bool {
         let acks = lock(&self.taken);
         let Some(gates) = acks.get(cell) else { return false };
-        let told = |gate: &GateName| gates.get(gate).is_some_and(|ack| ack.report.number >= number);
+        let told = |gate: &GateName| gates.get(gate).is_some_and(|ack| ack.state.number >= number);
         gates.keys().any(told) && ready.iter().all(told)
     }
 }
@@ -172,9 +182,8 @@ fn note(world: &World, target: &GateTarget, state: &Arc<GateState>, answer: Resu
     let before = world.acks.number(&target.cell, &target.gate);
     match answer {
         Ok(report) if report.number >= state.number && report.incarnation == state.incarnation => {
-            let news = report.number > before;
             world.acks.note(target, Ack { state: state.clone(), report });
-            if news {
+            if world.acks.number(&target.cell, &target.gate) > before {
                 world.view.wakes().steps.poke();
                 world.view.mark_stale_cell(&target.cell);
                 world.view.wakes().cell(&target.cell);
@@ -182,12 +191,13 @@ fn note(world: &World, target: &GateTarget, state: &Arc<GateState>, answer: Resu
             Ok(())
         }
         Ok(report) => {
-            world.acks.drop(target);
+            world.acks.drop(target, state.number);
             failed(world, target, GateError::Refused(format!("it works from state {} of {:?}", report.number, report.incarnation)))
         }
         Err(error) => {
-            if !matches!(error, GateError::Unreachable(_)) {
-                world.acks.drop(target);
+            // What is refused because the gate took something later of ours is no trouble.
+            if !matches!(error, GateError::Unreachable(_)) && !world.acks.drop(target, state.number) {
+                return Ok(());
             }
             failed(world, target, error)
         }
@@ -261,3 +271,6 @@ pub async fn release(world: &World, cell: &CellName) -> Result<(), engine::Engin
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

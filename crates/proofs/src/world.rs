@@ -64,6 +64,8 @@ pub struct World {
     pub state: PathBuf,
     /// Folder of the manifests.
     pub manifests: PathBuf,
+    /// Private addresses of its own.
+    pub pool: String,
     /// Seconds of each phase of the start.
     pub phases: Vec<(String, f64)>,
     atoll: PathBuf,
@@ -74,15 +76,10 @@ pub struct World {
 impl World {
     /// Starts a platform with its cells; tenants are added by [`World::add_tenants`].
     pub async fn start(plan: &Plan, keep: bool) -> Result<Self> {
-        let folder = tempfile::Builder::new().prefix("atoll-proof-").tempdir()?;
-        let (root, atoll) = (workspace()?, program()?);
-        let mut random = rand::rng();
-        let platform = format!("atollproof-{:04x}", random.random::<u16>());
         let edge = SocketAddr::from((Ipv4Addr::LOCALHOST, TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port()));
-        let manifests = folder.path().join("manifests");
-        copy_folder(&root.join("blueprints/wordpress"), &manifests.join("wordpress"))?;
-        // 64 pools of 4 cells each in 10.124.0.0/14, away from the default pool; a clash is refused by name and the proof ends.
-        let pool = format!("10.{}.{}.0/21", 124 + random.random_range(0..4), 8 * random.random_range(0..32));
+        let mut world = Self::prepare(edge, keep)?;
+        let (platform, pool, manifests) = (&world.platform, &world.pool, &world.manifests);
+        copy_folder(&workspace()?.join("blueprints/wordpress"), &manifests.join("wordpress"))?;
         let file = manifests.join("wordpress/blueprint.yaml");
         fs_err::write(&file, (plan.blueprint)(fs_err::read_to_string(&file)?))?;
         let blueprint = blueprint_name(&file)?;
@@ -98,10 +95,20 @@ impl World {
             text += &format!("---\napiVersion: atoll.dev/v1alpha1\nkind: Cell\nmetadata: {{ name: {cell} }}\nspec: {{ blueprint: {blueprint} }}\n");
         }
         fs_err::write(manifests.join("platform.yaml"), text)?;
-        let state = folder.path().join("state");
-        let mut world = Self { platform, edge, state, manifests, phases: Vec::new(), atoll, keep, _folder: folder };
         world.up().await?;
         Ok(world)
+    }
+
+    /// A platform of which nothing runs and no document is written yet, with its edge to be here.
+    pub fn prepare(edge: SocketAddr, keep: bool) -> Result<Self> {
+        let folder = tempfile::Builder::new().prefix("atoll-proof-").tempdir()?;
+        let mut random = rand::rng();
+        let platform = format!("atollproof-{:04x}", random.random::<u16>());
+        // 64 pools of 4 cells each in 10.124.0.0/14, away from the default pool; a clash is refused by name and the proof ends.
+        let pool = format!("10.{}.{}.0/21", 124 + random.random_range(0..4), 8 * random.random_range(0..32));
+        let (state, manifests) = (folder.path().join("state"), folder.path().join("manifests"));
+        fs_err::create_dir_all(&manifests)?;
+        Ok(Self { platform, edge, state, manifests, pool, phases: Vec::new(), atoll: program()?, keep, _folder: folder })
     }
 
     /// `atoll up`, timed.

@@ -62,6 +62,8 @@ enum After {
     Next,
     /// Everything was answered; what still comes is read and forgotten.
     Close,
+    /// The visitor said that this was its last request, and has the whole answer.
+    Goodbye,
     /// Nothing more can be said, or need be.
     End,
 }
@@ -124,6 +126,13 @@ impl<D: Decide, S: Stream> Connection<'_, D, S> {
                 After::Next => {}
                 After::Close => {
                     self.linger().await;
+                    return false;
+                }
+                After::Goodbye => {
+                    // Under TLS an end without a last word is what a cut looks like. Without TLS the socket's own end says as much.
+                    if S::SECURE {
+                        let _ = self.visitor.stream.shutdown().await;
+                    }
                     return false;
                 }
                 After::End => return false,
@@ -194,8 +203,8 @@ impl<D: Decide, S: Stream> Connection<'_, D, S> {
         };
         let after = match outcome {
             Outcome::Done { keep: true, .. } => After::Next,
-            // The visitor said that this was its last request, and all of it was read: there is nothing that could destroy the answer.
-            Outcome::Done { body_read: true, .. } if close && self.desk.buffer.is_empty() => After::End,
+            // All that the visitor sent was read: there is nothing that could destroy the answer.
+            Outcome::Done { body_read: true, .. } if close && self.desk.buffer.is_empty() => After::Goodbye,
             Outcome::Done { .. } => After::Close,
             Outcome::Page { page, body_read } => {
                 trace.status = page.status;

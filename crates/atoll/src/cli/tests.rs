@@ -149,6 +149,8 @@ fn a_tenant_is_as_wanted_only_when_everybody_was_told() {
         judged(1, "Active", json!({ "conditions": [condition("Ready", "Unknown")], "observedGeneration": 1 })),
     ];
     assert!(waits.iter().all(|s| matches!(s, Standing::Waiting { blocked: false, .. })), "{waits:?}");
-    let unplaced = judged(1, "Active", json!({ "conditions": [condition("Placed", "False"), condition("Ready", "False")], "observedGeneration": 1 }));
+    let nowhere = json!({ "conditions": [condition("Placed", "False"), condition("Ready", "False")], "observedGeneration": 1 });
+    let unplaced = judged(1, "Active", nowhere.clone());
     assert!(matches!(unplaced, Standing::Waiting { blocked: true, .. }), "{unplaced:?}");
+    assert_eq!(judged(1, "Suspended", nowhere), Standing::Ready, "nothing is made for one that was never served");
 }

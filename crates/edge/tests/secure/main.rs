@@ -251,6 +251,19 @@ async fn gate(mut stream: TcpStream) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_last_answer_of_a_connection_ends_with_tls_s_own_goodbye() {
+    let world = World::serving().await;
+    for version in ["1.1", "1.0"] {
+        let mut stream = world.visit("shop.example").await.unwrap();
+        stream.write_all(format!("GET / HTTP/{version}\r\nHost: shop.example\r\nConnection: close\r\n\r\n").as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        // An end without that word is an error here: it could be anybody's who cuts the connection.
+        tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await.unwrap().unwrap();
+        assert!(answer.starts_with(b"HTTP/1.1 200 "), "{}", String::from_utf8_lossy(&answer));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_visitor_is_served_over_tls_and_sent_there() {
     let world = World::new().await;
     world.book.put(vec![("shop".to_owned(), certificate(&["shop.example"]))]).unwrap();

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
+use std::path::{Component, Path};
 
 use ipnet::{IpNet, Ipv4Net};
 use model::DocumentName;
@@ -53,6 +54,12 @@ pub fn platform(spec: &PlatformSpec) -> Lint {
         for authority in tls.authorities.iter().filter(|authority| !authority.directory.starts_with("https://")) {
             lint.refuse(&codes::PUBLIC, format!("public.tls names an authority at {:?}; a directory is an https URL", authority.directory));
         }
+        for file in tls.authorities.iter().flat_map(|authority| authority.root.iter().chain(&authority.account_key)).filter(|file| !below(file)) {
+            lint.refuse(
+                &codes::PUBLIC,
+                format!("public.tls names the file {file:?}; what authorities need lies in the state folder and is named from there"),
+            );
+        }
         if tls.proofs.is_empty() {
             lint.refuse(&codes::PUBLIC, "public.tls.proofs is empty; leave it out for http-01 and tls-alpn-01");
         }
@@ -62,6 +69,12 @@ pub fn platform(spec: &PlatformSpec) -> Lint {
         lint.refuse(&codes::CONTACT, format!("mail is from {:?} by {:?}, port {}", mail.from, mail.host, mail.port));
     }
     lint
+}
+
+/// Whether a path leads to a file below the folder it is named from: control sees nothing else of the machine.
+fn below(path: &str) -> bool {
+    let mut parts = Path::new(path).components().peekable();
+    parts.peek().is_some() && parts.all(|part| matches!(part, Component::Normal(_)))
 }
 
 /// Checks whom the edge believes: whoever stands there may call itself any visitor.

@@ -141,6 +141,12 @@ fn platforms_machines_and_cells_are_checked() {
     assert_eq!(with(|spec| spec.network.pool = "10.91.0.1/16".parse().unwrap()), "A0309");
     assert_eq!(with(|spec| spec.regions.clear()), "A0310");
     assert_eq!(with(|spec| spec.public.scheme = "gopher".to_owned()), "A0311");
+    for (file, found) in [("authority.pem", ""), ("control/own.pem", ""), ("/etc/own.pem", "A0311"), ("../own.pem", "A0311"), ("", "A0311")] {
+        let authority = json!({ "directory": "https://ca.internal/directory", "root": file });
+        let mut spec = PlatformSpec::default();
+        spec.public.tls = Some(serde_json::from_value(json!({ "authorities": [authority] })).unwrap());
+        assert_eq!(codes(&platform(&spec)).join(" "), found, "{file:?}");
+    }
     for (proxies, proxy_protocol, found) in [
         ("10.0.0.1/32 2001:db8::/32", true, ""),
         ("10.0.0.0/8", false, "A0315"),

@@ -1,5 +1,7 @@
-//! TLS at the edge: certificates from a real ACME server by both proofs, shown by every edge, renewed under visitors; a hundred thousand of them at the start; and what
-//! a handshake costs beside HAProxy.
+//! TLS at the edge: certificates from a real ACME server by both proofs, shown by every edge, renewed under visitors; a hundred thousand of them at the start; what
+//! a handshake costs beside HAProxy; and all of it through `atoll up`.
+
+mod up;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -43,6 +45,7 @@ pub async fn prove(options: &Options) -> Result<Outcome> {
     let mut outcome = Outcome::new("edge-tls");
     obtained(&mut outcome).await.context("with an authority")?;
     many(&mut outcome, options.rounds.unwrap_or(ROUNDS)).await.context("with many certificates")?;
+    up::prove(&mut outcome, options.keep).await.context("through atoll up")?;
     Ok(outcome)
 }
 

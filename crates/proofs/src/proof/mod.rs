@@ -34,7 +34,7 @@ pub const ALL: &[(&str, &str)] = &[
     ("upgrade", "a newer build replaces control, agent, edge and gates under load"),
     (
         "edge-tls",
-        "certificates from a real ACME server on every edge, renewed under visitors; a hundred thousand at the start; handshakes beside HAProxy",
+        "certificates from a real ACME server on every edge, renewed under visitors; a hundred thousand at the start; handshakes beside HAProxy; through atoll up",
     ),
     (
         "edge-cache",

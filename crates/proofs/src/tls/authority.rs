@@ -7,9 +7,12 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use jiff::Timestamp;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use serde_json::json;
 use tokio::process::{Child, Command};
 
+use super::visitor::Visitor;
 use super::{PLAIN, SECURE, free_port};
 use crate::fault::{run, wait_for};
 
@@ -22,22 +25,39 @@ const READY_WITHIN: Duration = Duration::from_secs(20);
 pub struct Pebble {
     pub directory: String,
     pub root: PathBuf,
+    own: SocketAddr,
     management: SocketAddr,
     dns: SocketAddr,
     log: PathBuf,
     _processes: [Child; 2],
 }
 
+impl Drop for Pebble {
+    fn drop(&mut self) {
+        if let Some(logs) = std::env::var_os("ATOLL_PROOF_LOGS") {
+            let kept = Path::new(&logs).join(format!("pebble-{}.log", self.own.port()));
+            if let Err(error) = fs_err::create_dir_all(&logs).and_then(|()| fs_err::copy(&self.log, kept)) {
+                crate::outcome::say(&format!("the authority's log could not be kept: {error}"));
+            }
+        }
+    }
+}
+
 impl Pebble {
     /// Starts one whose certificates live so many seconds and which knows domains at `at` unless told otherwise.
     pub async fn start(folder: &Path, life: u64, at: Ipv4Addr) -> Result<Self> {
+        Self::start_at(folder, life, at, SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?))).await
+    }
+
+    /// The same with its DNS at this address, for others to ask too.
+    pub async fn start_at(folder: &Path, life: u64, at: Ipv4Addr, dns: SocketAddr) -> Result<Self> {
         let (pebble, dns_server) = (program(folder, "pebble").await?, program(folder, "pebble-challtestsrv").await?);
         let (chain, key) = certs::self_signed(&["localhost"], Timestamp::now())?;
         let root = folder.join("pebble.pem");
         fs_err::write(&root, &chain)?;
         fs_err::write(folder.join("pebble.key"), key.reveal())?;
         let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let (listen, own, dns, management) = (free_port()?, local(free_port()?), local(free_port()?), local(free_port()?));
+        let (listen, own, management) = (free_port()?, local(free_port()?), local(free_port()?));
         let config = json!({ "pebble": {
             "listenAddress": local(listen).to_string(), "managementListenAddress": own.to_string(),
             "certificate": root, "privateKey": folder.join("pebble.key"), "httpPort": PLAIN, "tlsPort": SECURE,
@@ -72,7 +92,7 @@ impl Pebble {
                 .env("PEBBLE_WFE_NONCEREJECT", "10"),
             &log,
         )?;
-        let pebble = Self { directory: format!("https://localhost:{listen}/dir"), root, management, dns, log, _processes: [names, server] };
+        let pebble = Self { directory: format!("https://localhost:{listen}/dir"), root, own, management, dns, log, _processes: [names, server] };
         let up = async || Ok(tokio::net::TcpStream::connect(local(listen)).await.is_ok() && tokio::net::TcpStream::connect(management).await.is_ok());
         wait_for("Pebble", READY_WITHIN, up).await?;
         Ok(pebble)
@@ -89,6 +109,12 @@ impl Pebble {
         stream.read_to_string(&mut answer).await?;
         ensure!(answer.starts_with("HTTP/1.1 200"), "the DNS of Pebble at {} did not take {domain}: {answer}", self.dns);
         Ok(())
+    }
+
+    /// The root of what it issues; another one at each start.
+    pub async fn issuing_root(&self) -> Result<CertificateDer<'static>> {
+        let (_, answer) = Visitor::new(false)?.ask(self.own, "localhost", "/roots/0").await?;
+        CertificateDer::from_pem_slice(answer.as_bytes()).with_context(|| format!("Pebble shows no root: {answer}"))
     }
 
     /// How often the authority's log says something.

@@ -8,9 +8,8 @@ use anyhow::{Context as _, Result};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{ClientSessionMemoryCache, Resumption};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, Error, HandshakeKind, SignatureScheme};
-use tokio::io::AsyncReadExt as _;
-use tokio::io::AsyncWriteExt as _;
+use rustls::{ClientConfig, ConfigBuilder, DigitallySignedStruct, Error, HandshakeKind, RootCertStore, SignatureScheme, WantsVerifier};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -64,11 +63,19 @@ impl Visitor {
 
     /// One who speaks this protocol.
     pub fn speaking(protocol: &str, tickets: bool) -> Result<Self> {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder = ClientConfig::builder_with_provider(provider).with_protocol_versions(&[&rustls::version::TLS13])?;
-        let mut config = builder.dangerous().with_custom_certificate_verifier(Arc::new(Anybody)).with_no_client_auth();
+        let mut config = builder()?.dangerous().with_custom_certificate_verifier(Arc::new(Anybody)).with_no_client_auth();
         config.alpn_protocols = vec![protocol.into()];
         config.resumption = if tickets { Resumption::store(Arc::new(ClientSessionMemoryCache::new(64))) } else { Resumption::disabled() };
+        Ok(Self(TlsConnector::from(Arc::new(config))))
+    }
+
+    /// One who trusts this root alone, as browsers do theirs.
+    pub fn trusting(root: CertificateDer<'static>) -> Result<Self> {
+        let mut roots = RootCertStore::empty();
+        roots.add(root)?;
+        let mut config = builder()?.with_root_certificates(roots).with_no_client_auth();
+        config.alpn_protocols = vec!["http/1.1".into()];
+        config.resumption = Resumption::disabled();
         Ok(Self(TlsConnector::from(Arc::new(config))))
     }
 
@@ -79,13 +86,19 @@ impl Visitor {
         Ok(self.0.connect(ServerName::try_from(host.to_owned())?, tcp).await?)
     }
 
+    /// Asks for a page; the certificate that was shown, and the whole answer.
+    pub async fn ask(&self, at: SocketAddr, host: &str, path: &str) -> Result<(CertificateDer<'static>, String)> {
+        let stream = self.connect(at, host).await?;
+        let certificate = shown(&stream)?;
+        Ok((certificate, ask(stream, &format!("{host}:{}", at.port()), path).await?))
+    }
+
     /// Shakes hands and says goodbye.
     pub async fn meet(&self, at: SocketAddr, host: &str) -> Result<Seen> {
         let meeting = async {
             let mut stream = self.connect(at, host).await?;
-            let shaken = stream.get_ref().1;
-            let certificate = shaken.peer_certificates().and_then(|chain| chain.first()).context("no certificate was shown")?.clone().into_owned();
-            let resumed = shaken.handshake_kind() == Some(HandshakeKind::Resumed);
+            let certificate = shown(&stream)?;
+            let resumed = stream.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed);
             stream.shutdown().await?;
             // The ticket comes behind the handshake; the other side's end is waited for so that nothing of one meeting falls into the next.
             let _ = stream.read(&mut [0; 64]).await;
@@ -93,4 +106,27 @@ impl Visitor {
         };
         tokio::time::timeout(PATIENCE, meeting).await.with_context(|| format!("{host} at {at}: no handshake in time"))?
     }
+}
+
+fn builder() -> Result<ConfigBuilder<ClientConfig, WantsVerifier>> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    Ok(ClientConfig::builder_with_provider(provider).with_protocol_versions(&[&rustls::version::TLS13])?)
+}
+
+fn shown(stream: &TlsStream<TcpStream>) -> Result<CertificateDer<'static>> {
+    let chain = stream.get_ref().1.peer_certificates();
+    Ok(chain.and_then(|chain| chain.first()).context("no certificate was shown")?.clone().into_owned())
+}
+
+/// Asks for a page over a connection of its own; the whole answer.
+pub async fn ask(mut stream: impl AsyncRead + AsyncWrite + Unpin, host: &str, path: &str) -> Result<String> {
+    let asking = async {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await?;
+        stream.flush().await?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await?;
+        Ok(String::from_utf8_lossy(&answer).into_owned())
+    };
+    tokio::time::timeout(PATIENCE, asking).await.with_context(|| format!("{host}{path}: no answer in time"))?
 }

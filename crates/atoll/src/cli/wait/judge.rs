@@ -40,6 +40,8 @@ fn tenant(tenant: &Typed<Tenant>) -> Standing {
     match wanted {
         TenantState::Active if status.conditions.is_true("Ready") && status.serving.is_none_or(|s| s == TenantState::Active) => Standing::Ready,
         TenantState::Suspended | TenantState::Removed if status.serving == Some(wanted) => Standing::Ready,
+        // No cell ever had it: nothing serves it, and nothing is made for it until it is resumed.
+        TenantState::Suspended | TenantState::Removed if status.cell.is_none() && status.serving.is_none() => Standing::Ready,
         _ => untrue(&status.conditions, &["Placed", "DomainsOwned"]),
     }
 }
