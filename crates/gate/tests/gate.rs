@@ -456,7 +456,7 @@ async fn a_tenant_that_fills_the_gate_is_refused_before_others() {
         under_way(36).await;
         let (status, text) = world.ask(Some(&heavy), "/").await;
         assert_eq!(status, 503, "{text}");
-        assert!(text.contains("overloaded") && text.contains("Retry-After: "), "{text}");
+        assert!(text.contains("Overloaded") && text.contains("Retry-After: "), "{text}");
         assert_eq!(world.ask(Some(&light), "/").await.0, 200);
         under_way(36).await;
         // Those that are under way may not have reached the instance yet.
