@@ -1,5 +1,8 @@
 //! A tenant changes its owner a thousand times under load: its requests are held at two edges, what is under way in the old cell ends, the new cell opens,
-//! and the requests go on. None fails, and none is served by a cell that does not own the tenant.
+//! and the requests go on. None fails, and none is served by a cell that does not own the tenant. WebSockets and event streams end with a word by which their
+//! visitors come again.
+
+mod streams;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,12 +20,14 @@ use tokio::task::JoinSet;
 
 use crate::Options;
 use crate::fault::wait_for;
-use crate::fleet::{Fleet, serve};
+use crate::fleet::{Answer, Fleet, serve_whole, whole};
 use crate::http_client::Visitor;
 use crate::outcome::{Outcome, say};
 
 const FLIPS: u32 = 1000;
 const VISITORS: usize = 16;
+/// WebSockets and event streams, half of each, at both edges.
+const STREAMS: usize = 8;
 const HOST: &str = "shop.example";
 
 /// A cell's application: it knows whether its cell owns the tenant.
@@ -50,7 +55,7 @@ pub async fn prove(options: &Options) -> Result<Outcome> {
     for _ in &fleet.cells {
         let application = Arc::new(Application::default());
         let asked = application.clone();
-        applications.push((serve(move |request| answer(asked.clone(), request)).await?, application));
+        applications.push((serve_whole(move |request| answer(asked.clone(), request)).await?, application));
     }
     let mut tenant = Ownership { fleet: &fleet, applications: &applications, owner: 0, epoch: 1, pushes: 0 };
     tenant.open(0).await?;
@@ -65,6 +70,10 @@ pub async fn prove(options: &Options) -> Result<Outcome> {
     let mut visitors = JoinSet::new();
     for number in 0..VISITORS {
         visitors.spawn(visit(fleet.edges[number % 2], number, stop.clone()));
+    }
+    let mut lasting = JoinSet::new();
+    for number in 0..STREAMS {
+        lasting.spawn(streams::visit(fleet.edges[number % 2], streams::Kind::of(number), stop.clone()));
     }
     let mut held = Vec::new();
     for flip in 1..=flips {
@@ -84,11 +93,17 @@ pub async fn prove(options: &Options) -> Result<Outcome> {
         seen.failed.extend(one.failed);
         seen.slowest = seen.slowest.max(one.slowest);
     }
+    let mut streams = streams::Seen::default();
+    while let Some(one) = lasting.join_next().await {
+        streams.add(one?);
+    }
+    seen.failed.append(&mut streams.failed);
     for what in seen.failed.iter().take(5) {
         say(&format!("  failed: {what}"));
     }
     held.sort_unstable();
     let at = |share: usize| held[(held.len() - 1) * share / 100].as_secs_f64() * 1000.0;
+    ensure!(streams.ended >= flips as usize, "of {flips} changes hardly one ended a stream: {}", streams.ended);
     ensure!(applications.iter().all(|(_, app)| app.served.load(SeqCst) > flips as usize), "a cell was hardly asked");
     let mut outcome = Outcome::new("edge-hold");
     outcome.note("flips", flips);
@@ -97,6 +112,9 @@ pub async fn prove(options: &Options) -> Result<Outcome> {
     outcome.note("hold_ms_p50", format!("{:.1}", at(50)));
     outcome.at_most("hold_ms_p99", at(99), 1000.0);
     outcome.note("requests", seen.requests);
+    outcome.note("streams_ended", streams.ended);
+    outcome.equal("streams_cut", &streams.cut, &0);
+    outcome.equal("streams_wrong_owner", &streams.wrong, &0);
     outcome.note("slowest_ms", seen.slowest.as_millis());
     Ok(outcome)
 }
@@ -161,7 +179,10 @@ impl Ownership<'_> {
 }
 
 /// Looks whether the cell owns the tenant when a request comes and when its answer goes out.
-async fn answer(application: Arc<Application>, request: Request<Incoming>) -> Bytes {
+async fn answer(application: Arc<Application>, request: Request<Incoming>) -> Answer {
+    if let Some(kind) = streams::Kind::asked(&request) {
+        return streams::answer(application, kind, request);
+    }
     application.under_way.fetch_add(1, SeqCst);
     let owned = application.owns.load(SeqCst);
     let body = request.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
@@ -171,7 +192,7 @@ async fn answer(application: Arc<Application>, request: Request<Incoming>) -> By
     }
     application.served.fetch_add(1, SeqCst);
     application.under_way.fetch_sub(1, SeqCst);
-    body
+    whole(body)
 }
 
 /// Reads and writes in turn, on a connection that is kept.
