@@ -129,6 +129,7 @@ mod tests {
         assert!(busy.begin(heavy.clone(), false).is_some());
         drop((alone, first, more));
         busy.sweep();
-        assert_eq!((busy.lock().all, busy.lock().some, busy.lock().tenants.len()), (0, 0, 0));
+        let now = busy.lock();
+        assert_eq!((now.all, now.some, now.tenants.len()), (0, 0, 0));
     }
 }
