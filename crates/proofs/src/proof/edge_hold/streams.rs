@@ -75,7 +75,7 @@ const WRONG: &str = "wrong";
 impl Kind {
     pub const fn of(number: usize) -> Self {
         // Two at each edge.
-        if number / 2 % 2 == 0 { Self::Socket } else { Self::Events }
+        if (number / 2).is_multiple_of(2) { Self::Socket } else { Self::Events }
     }
 
     /// The stream that a request asks for.
