@@ -8,15 +8,16 @@ use axum::routing::post;
 use http::StatusCode;
 use jiff::Timestamp;
 use ledger::{Ledger, LedgerError, Report};
+use model::MachineName;
 
 /// Most octets of a report.
 const MOST: usize = 1 << 20;
 
 /// `POST /v1/edges/{name}/facts`: 204 once a report is counted and on disk, also where that was done before. To be served over mutual TLS to edges only.
 pub fn router(ledger: Arc<dyn Ledger>) -> Router {
-    async fn facts(State(ledger): State<Arc<dyn Ledger>>, Path(name): Path<String>, axum::Json(report): axum::Json<Report>) -> StatusCode {
+    async fn facts(State(ledger): State<Arc<dyn Ledger>>, Path(name): Path<MachineName>, axum::Json(report): axum::Json<Report>) -> StatusCode {
         let now = Timestamp::now().as_second();
-        let taken = tokio::task::spawn_blocking(move || ledger.take(&name, &report, now)).await;
+        let taken = tokio::task::spawn_blocking(move || ledger.take(name.as_str(), &report, now)).await;
         match taken {
             Ok(Ok(_)) => StatusCode::NO_CONTENT,
             Ok(Err(error @ LedgerError::Refused(_))) => {

@@ -18,8 +18,8 @@ use axum::extract::{Path, Query, State};
 use axum::routing::{get, post};
 use futures::{Stream, StreamExt as _};
 use http::StatusCode;
-use model::Generation;
 use model::v1alpha1::LimitsSpec;
+use model::{Generation, MachineName};
 use routes::{ApplyError, Canary, Catchup, CellEndpoint, Change, EdgeApplied, Feed, Published, Record, Refused, Table, TableHash, Verdict};
 use serde::Deserialize;
 use tokio::sync::watch;
@@ -369,8 +369,8 @@ pub fn router(feed: Arc<RouteFeed>) -> Router {
         response.headers_mut().insert(http::header::CONTENT_TYPE, kind);
         response
     }
-    async fn applied(State(feed): State<Arc<RouteFeed>>, Path(name): Path<String>, axum::Json(applied): axum::Json<EdgeApplied>) -> StatusCode {
-        feed.applied(&name, applied);
+    async fn applied(State(feed): State<Arc<RouteFeed>>, Path(name): Path<MachineName>, axum::Json(applied): axum::Json<EdgeApplied>) -> StatusCode {
+        feed.applied(name.as_str(), applied);
         StatusCode::NO_CONTENT
     }
     async fn limits(State(feed): State<Arc<RouteFeed>>) -> Result<axum::Json<LimitsSpec>, StatusCode> {

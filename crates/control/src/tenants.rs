@@ -22,7 +22,7 @@ use crate::view::Known;
 use crate::world::World;
 use crate::{names, verbs};
 
-/// Deletions of one commit.
+/// Documents of one commit.
 const BATCH: usize = 40;
 
 /// Looks at all tenants once.
@@ -50,6 +50,16 @@ async fn release(world: &World, ownership: &Ownership) -> Result<(), StoreError>
         calm(world.commit(compares, writes).await.map(drop))?;
     }
     Ok(())
+}
+
+/// Writes what is said of these tenants now; gives how many they are.
+async fn write(world: &World, changed: &[Typed<Tenant>]) -> Result<usize, StoreError> {
+    for some in changed.chunks(BATCH) {
+        let compares = some.iter().map(|tenant| Compare::Revision(store::key_of(tenant), tenant.metadata.revision)).collect();
+        let writes = some.iter().map(store::status_write).collect();
+        calm(world.commit(compares, writes).await.map(drop))?;
+    }
+    Ok(changed.len())
 }
 
 /// Somebody was quicker: the next look sees what they did.

@@ -11,6 +11,7 @@ use axum::routing::{get, post};
 use certs::{Book, Line};
 use futures::stream;
 use http::StatusCode;
+use model::MachineName;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -136,8 +137,8 @@ pub fn router(feed: Arc<CertificateFeed>) -> Router {
         response.headers_mut().insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static("application/jsonl"));
         response
     }
-    async fn place(State(feed): State<Arc<CertificateFeed>>, Path(name): Path<String>, axum::Json(place): axum::Json<Place>) -> StatusCode {
-        feed.edges().insert(name, (place, Instant::now()));
+    async fn place(State(feed): State<Arc<CertificateFeed>>, Path(name): Path<MachineName>, axum::Json(place): axum::Json<Place>) -> StatusCode {
+        feed.edges().insert(name.to_string(), (place, Instant::now()));
         feed.heard.send_modify(|n| *n += 1);
         StatusCode::NO_CONTENT
     }
