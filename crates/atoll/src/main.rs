@@ -14,10 +14,6 @@ use clap::Parser as _;
 
 use cli::{Cli, Command};
 
-/// A request over HTTP/2 takes and gives back many small pieces of memory: 7 % less of its cost than with the C library's (`bench-edge`, `h2-small`).
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     let cli = Cli::parse();
     match cli.command {

@@ -44,10 +44,6 @@ enum Role {
     Ours(peer::ours::Options),
 }
 
-/// As in the program that is measured here.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     let options = Options::parse();
     let done = match &options.role {

@@ -39,10 +39,6 @@ struct Options {
     keep: bool,
 }
 
-/// As in the program: memory is measured in this process too.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     let options = Options::parse();
     if options.name == "list" {
