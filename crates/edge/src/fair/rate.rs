@@ -1,20 +1,21 @@
 //! A rate with a burst, in one number: the generic cell rate algorithm (ITU-T I.371), without a lock.
 //!
-//! The number is the moment at which everything taken so far will have been earned. It may lie ahead of now by no more than the burst.
+//! The number is the moment at which everything taken so far will have been earned. It may lie ahead of now by no more than the burst. It counts whole
+//! nanoseconds, which last for five centuries; only the price of a unit is finer.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-/// Parts of a nanosecond in which time is counted, so that a unit of a fast rate (octets) is not rounded away.
-const PARTS: u64 = 1024;
-const SECOND: u64 = 1_000_000_000 * PARTS;
+/// Bits after the point of what a unit costs in nanoseconds, so that a unit of a fast rate (octets) is not rounded away.
+const FINER: u32 = 10;
+const SECOND: u64 = 1_000_000_000 << FINER;
 
 /// How fast something may be taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Rate {
-    /// Time in which one unit is earned; 0 means without limit.
+    /// Time in which one unit is earned, finer than nanoseconds; 0 means without limit.
     unit: u64,
-    /// How far may be run ahead.
+    /// How far may be run ahead, in nanoseconds.
     burst: u64,
 }
 
@@ -25,8 +26,25 @@ impl Rate {
             return Self { unit: 0, burst: 0 };
         }
         let unit = SECOND / per_second;
-        let burst = if burst == 0 { 1 } else { burst };
-        Self { unit: if unit == 0 { 1 } else { unit }, burst: unit.saturating_mul(burst) }
+        let unit = if unit == 0 { 1 } else { unit };
+        Self { unit, burst: cost(unit, if burst == 0 { 1 } else { burst }) }
+    }
+}
+
+/// Nanoseconds in which `units` are earned. Rounded down, so that units taken one by one cost no more than all of them at once; what costs anything costs one.
+const fn cost(unit: u64, units: u64) -> u64 {
+    // The product of two words needs two.
+    let nanoseconds = (unit as u128 * units as u128) >> FINER;
+    if units == 0 {
+        0
+    } else if nanoseconds == 0 {
+        1
+    } else if nanoseconds > u64::MAX as u128 {
+        u64::MAX
+    } else {
+        #[expect(clippy::cast_possible_truncation, reason = "looked at above")]
+        let nanoseconds = nanoseconds as u64;
+        nanoseconds
     }
 }
 
@@ -40,14 +58,14 @@ impl Taken {
         if rate.unit == 0 {
             return Ok(());
         }
-        let (now, cost) = (parts(now), rate.unit.saturating_mul(units));
+        let (now, cost) = (nanoseconds(now), cost(rate.unit, units));
         let fits = |earned: u64| {
             let next = earned.max(now).saturating_add(cost);
             (next <= now.saturating_add(rate.burst)).then_some(next)
         };
         match self.0.fetch_update(Relaxed, Relaxed, fits) {
             Ok(_) => Ok(()),
-            Err(earned) => Err(time(earned.max(now).saturating_add(cost) - now.saturating_add(rate.burst))),
+            Err(earned) => Err(Duration::from_nanos(earned.max(now).saturating_add(cost).saturating_sub(now.saturating_add(rate.burst)))),
         }
     }
 
@@ -56,7 +74,7 @@ impl Taken {
         if rate.unit == 0 {
             return;
         }
-        let (from, cost) = (parts(from), rate.unit.saturating_mul(units));
+        let (from, cost) = (nanoseconds(from), cost(rate.unit, units));
         let add = |earned: u64| Some(earned.max(from).saturating_add(cost));
         // The closure never refuses.
         let _ = self.0.fetch_update(Relaxed, Relaxed, add);
@@ -64,21 +82,20 @@ impl Taken {
 
     /// How long until what was taken is within the burst again.
     pub(crate) fn debt(&self, rate: Rate, now: Duration) -> Duration {
-        if rate.unit == 0 { Duration::ZERO } else { time(self.0.load(Relaxed).saturating_sub(parts(now).saturating_add(rate.burst))) }
+        if rate.unit == 0 {
+            return Duration::ZERO;
+        }
+        Duration::from_nanos(self.0.load(Relaxed).saturating_sub(nanoseconds(now).saturating_add(rate.burst)))
     }
 
     /// Whether everything taken was earned: nothing is lost when it is forgotten.
     pub(crate) fn is_even(&self, now: Duration) -> bool {
-        self.0.load(Relaxed) <= parts(now)
+        self.0.load(Relaxed) <= nanoseconds(now)
     }
 }
 
-fn parts(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX).saturating_mul(PARTS)
-}
-
-const fn time(parts: u64) -> Duration {
-    Duration::from_nanos(parts.div_ceil(PARTS))
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
@@ -103,6 +120,35 @@ mod tests {
         // A refusal costs nothing; a pause earns no more than the burst.
         let later = now + ms(60_000);
         assert_eq!((0..10).filter(|_| taken.take(rate, 1, later).is_ok()).count(), 3);
+    }
+
+    #[test]
+    fn it_holds_however_long_the_clock_ran() {
+        for days in [1, 208, 209, 3660, 36_600, 180_000] {
+            let now = Duration::from_secs(days * 24 * 3600);
+            let (rate, taken) = (Rate::new(10, 3), Taken::default());
+            assert_eq!((0..10).filter(|_| taken.take(rate, 1, now).is_ok()).count(), 3, "after {days} days");
+            assert_eq!(taken.take(rate, 1, now), Err(ms(100)), "after {days} days");
+            assert!(taken.take(rate, 1, now + ms(100)).is_ok() && !taken.is_even(now + ms(100)), "after {days} days");
+            taken.owe(rate, 10, now + ms(400));
+            assert_eq!(taken.debt(rate, now + ms(400)), ms(700), "after {days} days");
+        }
+    }
+
+    #[test]
+    fn no_rate_is_so_fast_that_it_is_free_and_no_debt_is_forgiven() {
+        for per_second in [3, 7_000_000, 900_000_000, 3_000_000_000] {
+            let (rate, taken) = (Rate::new(per_second, per_second), Taken::default());
+            for _ in 0..3 {
+                assert!(taken.take(rate, per_second / 3, ms(0)).is_ok(), "{per_second}/s");
+            }
+            assert!(taken.take(rate, per_second.div_ceil(100), ms(0)).is_err(), "{per_second}/s");
+        }
+        let (rate, taken) = (Rate::new(u64::MAX, 1), Taken::default());
+        assert!(taken.take(rate, 1, ms(0)).is_ok() && !taken.is_even(ms(0)));
+        let (rate, taken) = (Rate::new(1, 1), Taken::default());
+        taken.owe(rate, 1_000_000_000, ms(0));
+        assert_eq!(taken.debt(rate, ms(0)), Duration::from_secs(999_999_999));
     }
 
     #[test]
