@@ -69,6 +69,11 @@ impl Decide for Door {
             let verdict = judge(known.tenant(&header.tenant), header.epoch, safe);
             match verdict {
                 Verdict::Serve if header.cell == known.state.cell => {
+                    // Only here: where another cell serves is said also by a gate that is full.
+                    if ticket.under_way.as_ref().is_some_and(UnderWay::is_too_many) {
+                        ticket.under_way = None;
+                        return Action::Answer(Page::of(Reason::Overloaded));
+                    }
                     return Action::Forward(Forward { to: known.entry.clone(), otherwise: Reason::NoReadyInstance });
                 }
                 Verdict::Serve => return ticket.refuse(Refusal::BadMac),

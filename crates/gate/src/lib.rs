@@ -18,4 +18,4 @@ mod probes;
 mod run;
 mod services;
 
-pub use run::{Error, Options, run};
+pub use run::{Error, Options, REQUESTS, run};

@@ -9,7 +9,7 @@ use std::time::Duration;
 use identity::{IdentityError, Role, tls};
 use model::{CellName, GateName};
 use proxy::tcp::{TcpMetrics, TcpOptions};
-use proxy::{AccessLog, Faces, Server};
+use proxy::{AccessLog, Faces, Limits, Server};
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{Admin, router};
@@ -19,6 +19,8 @@ use crate::{disk, egress, lasting, probes, services};
 
 /// How long a gate that was told to stop serves on while it says so to whoever asks: edges then go to the other gate before this one closes.
 const FAREWELL: Duration = Duration::from_millis(2500);
+/// Requests that a gate serves at once, where nothing else is said.
+pub const REQUESTS: usize = 8192;
 /// Connections of inner services that may wait at a port.
 const BACKLOG: i32 = 1024;
 
@@ -37,6 +39,8 @@ pub struct Options {
     pub entry: SocketAddr,
     /// Where control comes in.
     pub admin: SocketAddr,
+    /// Requests under way at once; from three quarters of it on, tenants that hold more than an equal share get no more.
+    pub requests: usize,
     /// The access log gets one request in so many, and all that failed.
     pub log_one_in: NonZeroU32,
 }
@@ -60,14 +64,15 @@ pub enum Error {
 /// # Errors
 /// [`Error`]; a gate without control or without a state is no error.
 pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Error> {
-    let memory = Arc::new(Memory::new(disk::read(&options.state, &options.cell)));
+    let memory = Arc::new(Memory::new(disk::read(&options.state, &options.cell), options.requests));
     let listen = |address: SocketAddr| bind(address).map_err(|error| Error::Listen(address, error));
     let (entry, admin) = (listen(options.entry)?, listen(options.admin)?);
     let admin = tokio::net::TcpListener::from_std(admin).map_err(|error| Error::Listen(options.admin, error))?;
     let config = tls::server_config(&options.identity)?;
     let log = AccessLog::stdout().map_err(Error::Entry)?;
     let door = Arc::new(Door { memory: memory.clone(), stopping: stop.clone() });
-    let serving = proxy::Options { log_one_in: options.log_one_in, ..proxy::Options::new("gate", Faces::Edges, 1) };
+    let limits = Limits { requests: options.requests as u64, ..Limits::default() };
+    let serving = proxy::Options { limits, log_one_in: options.log_one_in, ..proxy::Options::new("gate", Faces::Edges, 1) };
     let server = Server::new(door, serving, log);
     let tcp = Arc::new(TcpMetrics::default());
     let state = Admin {

@@ -20,6 +20,8 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 const PATIENCE: Duration = Duration::from_secs(20);
+/// So few that a test can take them all.
+const REQUESTS: usize = 8;
 const PHP: u16 = 9000;
 const BEYOND: u16 = 2525;
 
@@ -70,6 +72,7 @@ impl World {
             identity: self.path("gate"),
             entry: (self.at, 8080).into(),
             admin: self.admin(),
+            requests: REQUESTS,
             log_one_in: std::num::NonZeroU32::MIN,
         };
         let stop = CancellationToken::new();
@@ -309,6 +312,57 @@ async fn an_instance_is_let_go_when_nothing_is_under_way() {
         }
     };
     tokio::join!(slow, leave);
+}
+
+#[tokio::test]
+async fn a_crowded_gate_refuses_the_heaviest_and_lets_others_in() {
+    let world = World::new();
+    let go = Arc::new(tokio::sync::Notify::new());
+    let web = web(go.clone()).await;
+    // What reads is served, and the report tells how much of it is under way.
+    let mut with = state(1, 5, GateTenantState::ReadOnly, vec![instance("web-1", web)], vec![]);
+    with.tenants.push(GateTenant { tenant: TenantName::new("light").unwrap(), epoch: Epoch(5), state: GateTenantState::ReadOnly });
+    world.push(&with).await.unwrap();
+    let (heavy, light) = (header(5, &key(1)), header_of("light", "a", 5, &key(1)));
+    let reach = async |wanted: &[(&str, u64)]| {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let report = world.report().await;
+            let under_way: Vec<_> = report.tenants.iter().map(|tenant| (tenant.tenant.as_str(), tenant.in_flight)).collect();
+            if under_way == wanted {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{under_way:?}, not {wanted:?}");
+            tokio::task::yield_now().await;
+        }
+    };
+    let fill = async {
+        let ask = || world.ask(Some(&heavy), "/slow");
+        let six = tokio::join!(ask(), ask(), ask(), ask(), ask(), ask());
+        for (status, text) in <[_; 6]>::from(six) {
+            assert_eq!(status, 200, "{text}");
+        }
+    };
+    let others = async {
+        reach(&[("acme", 6)]).await;
+        let (status, text) = world.ask(Some(&heavy), "/").await;
+        assert!(status == 503 && text.contains("Atoll-Reason: Overloaded\r\n") && text.contains("Retry-After: "), "{status} {text}");
+        assert!(!text.contains("Atoll-Refusal"), "no edge is to ask again: {text}");
+        for _ in 0..20 {
+            assert_eq!(world.ask(Some(&light), "/").await.0, 200);
+        }
+        // One of another epoch is told so: it costs nothing here.
+        assert_eq!(world.ask(Some(&header(4, &key(1))), "/").await.0, 421);
+        reach(&[("acme", 6)]).await;
+        let deadline = Instant::now() + PATIENCE;
+        // What is counted here may not have come to the instance yet, and would miss the word.
+        while !world.report().await.tenants.is_empty() {
+            assert!(Instant::now() < deadline);
+            go.notify_waiters();
+        }
+        assert_eq!(world.ask(Some(&heavy), "/").await.0, 200);
+    };
+    tokio::join!(fill, others);
 }
 
 #[tokio::test]

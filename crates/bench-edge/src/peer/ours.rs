@@ -91,6 +91,7 @@ pub fn run(options: &Options) -> Result<()> {
             identity,
             entry: listen,
             admin: free()?,
+            requests: gate::REQUESTS,
             log_one_in: NonZeroU32::MIN,
         };
         Ok(gate::run(options, stop).await?)
