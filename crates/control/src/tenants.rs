@@ -22,7 +22,7 @@ use crate::view::Known;
 use crate::world::World;
 use crate::{names, verbs};
 
-/// Deletions of one commit.
+/// Documents of one commit.
 const BATCH: usize = 40;
 
 /// Looks at all tenants once.
@@ -47,6 +47,16 @@ async fn release(world: &World, ownership: &Ownership) -> Result<(), StoreError>
         let key = |release: &plan::domains::Release| Key::new(Kind::Domain, release.domain.clone());
         let compares = some.iter().map(|release| Compare::Revision(key(release), release.revision)).collect();
         let writes = some.iter().map(|release| Write::Delete(key(release))).collect();
+        calm(world.commit(compares, writes).await.map(drop))?;
+    }
+    Ok(())
+}
+
+/// Writes the statuses of tenants of whom something new is to be told.
+async fn tell(world: &World, changed: &[Typed<Tenant>]) -> Result<(), StoreError> {
+    for some in changed.chunks(BATCH) {
+        let compares = some.iter().map(|tenant| Compare::Revision(store::key_of(tenant), tenant.metadata.revision)).collect();
+        let writes = some.iter().map(store::status_write).collect();
         calm(world.commit(compares, writes).await.map(drop))?;
     }
     Ok(())

@@ -8,17 +8,15 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use model::v1alpha1::{Tenant, TenantState};
 use model::{ConditionStatus, DomainName, Typed};
-use store::{Compare, StoreError, Write};
+use store::StoreError;
 
-use super::calm;
+use super::tell;
 use crate::view::Known;
 use crate::world::World;
 use crate::{CertificateFacts, CertificateFault};
 
 /// The condition.
 const CONDITION: &str = "CertificatesReady";
-/// Statuses of one commit.
-const BATCH: usize = 40;
 /// Domains that are named for one cause.
 const NAMED: usize = 3;
 /// A certificate that ends within this and could not be renewed is trouble; before, there is time for further tries.
@@ -51,11 +49,7 @@ pub async fn follow(world: &World) -> Result<usize, StoreError> {
         }
         changed.push(tenant);
     }
-    for some in changed.chunks(BATCH) {
-        let compares = some.iter().map(|tenant| Compare::Revision(store::key_of(tenant), tenant.metadata.revision)).collect();
-        let writes: Vec<Write> = some.iter().map(store::status_write).collect();
-        calm(world.commit(compares, writes).await.map(drop))?;
-    }
+    tell(world, &changed).await?;
     Ok(changed.len())
 }
 

@@ -4,13 +4,11 @@ use std::sync::Arc;
 
 use model::v1alpha1::{Cell, Tenant, TenantState};
 use model::{CellName, Condition, ConditionStatus, Typed};
-use store::{Compare, StoreError, Write};
+use store::StoreError;
 
-use super::calm;
+use super::tell;
 use crate::world::World;
 
-/// Statuses of one commit.
-const BATCH: usize = 40;
 /// What is said of a tenant whose cell is not ready.
 const CELL_NOT_READY: &str = "CellNotReady";
 /// What is said of one that is served as wanted.
@@ -33,11 +31,7 @@ pub async fn follow(world: &World) -> Result<usize, StoreError> {
             }
         }
     });
-    for some in changed.chunks(BATCH) {
-        let compares = some.iter().map(|tenant| Compare::Revision(store::key_of(tenant), tenant.metadata.revision)).collect();
-        let writes: Vec<Write> = some.iter().map(store::status_write).collect();
-        calm(world.commit(compares, writes).await.map(drop))?;
-    }
+    tell(world, &changed).await?;
     Ok(changed.len())
 }
 
