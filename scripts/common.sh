@@ -36,6 +36,22 @@ as_root() {
   fi
 }
 
+installed() { [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
+
+# without_services COMMAND...: what it installs does not start: tests and measurements start it themselves, on their own ports.
+without_services() {
+  local policy=/usr/sbin/policy-rc.d status=0
+  if [ -e $policy ]; then
+    "$@"
+    return
+  fi
+  printf '#!/bin/sh\nexit 101\n' | as_root tee $policy >/dev/null
+  as_root chmod 755 $policy
+  "$@" || status=$?
+  as_root rm -f $policy
+  return $status
+}
+
 # The daemon's socket belongs to root and the group docker; a new member of the group is one only after the next login.
 docker_cmd() {
   if [ "$(id -u)" -eq 0 ] || [ -n "${DOCKER_HOST:-}" ] || [ -w /var/run/docker.sock ]; then
@@ -75,17 +91,3 @@ summary() {
   minutes "in all" $(($(now_ms) - $1))
 }
 minutes() { printf '    %-20s %2d:%02d min\n' "$1" $(($2 / 60000)) $(($2 / 1000 % 60)); }
-
-# Runs an installation whose programs are started by tests and measurements, on ports of their own; as services of the machine they would only be in the way.
-without_services() {
-  local policy=/usr/sbin/policy-rc.d status=0
-  if [ -e $policy ]; then
-    "$@"
-    return
-  fi
-  printf '#!/bin/sh\nexit 101\n' | as_root tee $policy >/dev/null
-  as_root chmod 755 $policy
-  "$@" || status=$?
-  as_root rm -f $policy
-  return $status
-}

@@ -52,14 +52,14 @@ async fn release(world: &World, ownership: &Ownership) -> Result<(), StoreError>
     Ok(())
 }
 
-/// Writes what is said of these tenants now; gives how many they are.
-async fn write(world: &World, changed: &[Typed<Tenant>]) -> Result<usize, StoreError> {
+/// Writes the statuses of tenants of whom something new is to be told.
+async fn tell(world: &World, changed: &[Typed<Tenant>]) -> Result<(), StoreError> {
     for some in changed.chunks(BATCH) {
         let compares = some.iter().map(|tenant| Compare::Revision(store::key_of(tenant), tenant.metadata.revision)).collect();
         let writes = some.iter().map(store::status_write).collect();
         calm(world.commit(compares, writes).await.map(drop))?;
     }
-    Ok(changed.len())
+    Ok(())
 }
 
 /// Somebody was quicker: the next look sees what they did.

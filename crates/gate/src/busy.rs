@@ -1,41 +1,26 @@
-//! What every tenant has under way: so that control knows when a tenant that is held has nothing left here, and so that no tenant takes all there is room for.
-//!
-//! The gate forwards at once and queues nothing, so what can fill up is the number of requests under way. When that is nearly full, tenants that hold more than an
-//! equal share are refused first, as at the edge: of a cell with several edges only its gates see all of a tenant.
+//! What every tenant has under way, so that control knows when a tenant that is held has nothing left here, and who has too much when the gate is crowded.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use model::TenantName;
+use proxy::Crowd;
 use routes::TenantHeader;
-
-/// Share of all places, of 100, from which on the heaviest are refused.
-const CROWDED: u64 = 75;
 
 /// Requests and tunnels under way by tenant.
 #[derive(Debug)]
 pub(crate) struct Busy {
-    /// As many as there is room for.
-    most: u64,
-    now: Mutex<Now>,
-}
-
-#[derive(Debug, Default)]
-struct Now {
-    tenants: HashMap<TenantName, Counts>,
-    /// Of all tenants.
-    all: u64,
-    /// Tenants that have some.
-    some: u64,
+    tenants: Mutex<HashMap<TenantName, Counts>>,
+    crowd: Crowd,
 }
 
 /// What one tenant has under way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Counts {
     /// Requests and tunnels.
-    pub all: u64,
+    pub all: usize,
     /// Those that may write.
-    pub writes: u64,
+    pub writes: usize,
 }
 
 /// Counts one for as long as it lives.
@@ -44,92 +29,91 @@ pub(crate) struct UnderWay {
     busy: Arc<Busy>,
     header: Arc<TenantHeader>,
     writes: bool,
+    too_many: bool,
+}
+
+impl UnderWay {
+    /// Whether it is crowded here and its tenant had more than its share already, without this one.
+    pub(crate) const fn is_too_many(&self) -> bool {
+        self.too_many
+    }
 }
 
 impl Busy {
-    /// For a gate that serves `most` at once.
-    pub(crate) fn new(most: u64) -> Self {
-        Self { most, now: Mutex::default() }
+    /// For a gate that serves `most` requests at once.
+    pub(crate) fn new(most: usize) -> Self {
+        Self { tenants: Mutex::default(), crowd: Crowd::new(most) }
     }
 
-    /// Counts one more, unless the gate is crowded and the tenant holds more than an equal share of it. To be called before the tenant's state is looked at:
-    /// whoever closes the tenant and then looks here has seen every request that was still let in.
-    pub(crate) fn begin(self: &Arc<Self>, header: Arc<TenantHeader>, writes: bool) -> Option<UnderWay> {
-        let mut now = self.lock();
-        if !now.tenants.contains_key(&header.tenant) {
-            now.tenants.insert(header.tenant.clone(), Counts::default());
+    /// Counts one more. To be called before the tenant's state is looked at: whoever closes the tenant and then looks here has seen every request that was
+    /// still let in.
+    pub(crate) fn begin(self: &Arc<Self>, header: Arc<TenantHeader>, writes: bool) -> UnderWay {
+        let mut tenants = self.lock();
+        if !tenants.contains_key(&header.tenant) {
+            tenants.insert(header.tenant.clone(), Counts::default());
         }
-        let Now { tenants, all, some } = &mut *now;
-        let counts = tenants.get_mut(&header.tenant)?;
-        if *all * 100 >= self.most * CROWDED && counts.all > self.most / (*some).max(1) {
-            return None;
+        let mut too_many = false;
+        if let Some(counts) = tenants.get_mut(&header.tenant) {
+            too_many = self.crowd.is_too_heavy(counts.all);
+            self.crowd.enter(counts.all);
+            counts.all += 1;
+            counts.writes += usize::from(writes);
         }
-        *some += u64::from(counts.all == 0);
-        *all += 1;
-        counts.all += 1;
-        counts.writes += u64::from(writes);
-        drop(now);
-        Some(UnderWay { busy: self.clone(), header, writes })
+        drop(tenants);
+        UnderWay { busy: self.clone(), header, writes, too_many }
     }
 
     /// What a tenant has under way.
     pub(crate) fn of(&self, tenant: &TenantName) -> Counts {
-        self.lock().tenants.get(tenant).copied().unwrap_or_default()
+        self.lock().get(tenant).copied().unwrap_or_default()
     }
 
     /// Forgets tenants that have nothing under way.
     pub(crate) fn sweep(&self) {
-        self.lock().tenants.retain(|_, counts| counts.all > 0);
+        self.lock().retain(|_, counts| counts.all > 0);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Now> {
-        self.now.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, HashMap<TenantName, Counts>> {
+        self.tenants.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        let mut now = self.busy.lock();
-        let Now { tenants, all, some } = &mut *now;
-        if let Some(counts) = tenants.get_mut(&self.header.tenant) {
+        if let Some(counts) = self.busy.lock().get_mut(&self.header.tenant) {
             counts.all -= 1;
-            counts.writes -= u64::from(self.writes);
-            *all -= 1;
-            *some -= u64::from(counts.all == 0);
+            counts.writes -= usize::from(self.writes);
+            self.busy.crowd.leave(counts.all);
         }
     }
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests")]
-
-    use model::Epoch;
+    use model::{CellName, Epoch};
     use routes::KeyId;
 
     use super::*;
 
     fn header(tenant: &str) -> Arc<TenantHeader> {
-        let (tenant, cell) = (tenant.parse().unwrap(), "a".parse().unwrap());
-        Arc::new(TenantHeader { tenant, cell, epoch: Epoch(1), key_id: KeyId::new("k").unwrap() })
+        let (tenant, cell) = (TenantName::new(tenant).unwrap(), CellName::new("a").unwrap());
+        Arc::new(TenantHeader { tenant, cell, epoch: Epoch(1), key_id: KeyId::new("k1").unwrap() })
     }
 
     #[test]
-    fn the_heaviest_is_refused_first_and_lighter_ones_get_in() {
-        let busy = Arc::new(Busy::new(100));
+    fn the_heaviest_has_too_many_first_and_nothing_stays_counted() {
+        let busy = Arc::new(Busy::new(8));
         let (heavy, light) = (header("heavy"), header("light"));
-        // Alone it may have everything.
-        let mut alone: Vec<_> = (0..90).map(|_| busy.begin(heavy.clone(), false).unwrap()).collect();
-        let first = busy.begin(light.clone(), true).unwrap();
-        assert!(busy.begin(heavy.clone(), false).is_none(), "two share it now");
-        let more: Vec<_> = (0..9).map(|_| busy.begin(light.clone(), true).unwrap()).collect();
-        assert_eq!((busy.of(&heavy.tenant).all, busy.of(&light.tenant)), (90, Counts { all: 10, writes: 10 }));
-        // It is let in again as soon as there is room.
-        alone.truncate(20);
-        assert!(busy.begin(heavy.clone(), false).is_some());
-        drop((alone, first, more));
-        busy.sweep();
-        let now = busy.lock();
-        assert_eq!((now.all, now.some, now.tenants.len()), (0, 0, 0));
+        let mut held: Vec<_> = (0..6).map(|number| busy.begin(heavy.clone(), number == 0)).collect();
+        assert!(held.iter().all(|one| !one.is_too_many()));
+        assert!(busy.begin(heavy.clone(), false).is_too_many());
+        held.extend((0..2).map(|_| busy.begin(light.clone(), true)));
+        assert!(held.iter().all(|one| !one.is_too_many()));
+        assert!(busy.begin(heavy.clone(), false).is_too_many());
+        assert_eq!((busy.of(&heavy.tenant), busy.of(&light.tenant)), (Counts { all: 6, writes: 1 }, Counts { all: 2, writes: 2 }));
+        held.clear();
+        assert_eq!((busy.of(&heavy.tenant), busy.crowd.under_way(), busy.crowd.tenants()), (Counts::default(), 0, 0));
+        assert!(!busy.begin(heavy, false).is_too_many());
     }
 }

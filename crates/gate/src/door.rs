@@ -64,14 +64,16 @@ impl Decide for Door {
             };
             ticket.header = Some(header.clone());
             // Counted before the state is looked at, so that nobody slips in behind a tenant that was just closed.
-            let Some(under_way) = self.memory.busy.begin(header.clone(), !safe) else {
-                return Action::Answer(Page::of(Reason::Overloaded));
-            };
-            ticket.under_way = Some(under_way);
+            ticket.under_way = Some(self.memory.busy.begin(header.clone(), !safe));
             let known = self.memory.known();
             let verdict = judge(known.tenant(&header.tenant), header.epoch, safe);
             match verdict {
                 Verdict::Serve if header.cell == known.state.cell => {
+                    // Only here: where another cell serves is said also by a gate that is full.
+                    if ticket.under_way.as_ref().is_some_and(UnderWay::is_too_many) {
+                        ticket.under_way = None;
+                        return Action::Answer(Page::of(Reason::Overloaded));
+                    }
                     return Action::Forward(Forward { to: known.entry.clone(), otherwise: Reason::NoReadyInstance });
                 }
                 Verdict::Serve => return ticket.refuse(Refusal::BadMac),

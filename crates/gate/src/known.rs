@@ -115,7 +115,8 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
-    pub(crate) fn new(state: GateState, most: u64) -> Self {
+    /// With this state, for a gate that serves `most` requests at once.
+    pub(crate) fn new(state: GateState, most: usize) -> Self {
         let known = RwLock::new(Arc::new(Known::new(state, &[])));
         Self {
             busy: Arc::new(Busy::new(most)),
@@ -230,7 +231,7 @@ impl Memory {
         let closed = known.state.tenants.iter().filter(|tenant| tenant.state != GateTenantState::Open);
         let tenants = closed.map(|tenant| {
             let counts = self.busy.of(&tenant.tenant);
-            GateTenantReport { tenant: tenant.tenant.clone(), in_flight: counts.all, writes: counts.writes }
+            GateTenantReport { tenant: tenant.tenant.clone(), in_flight: counts.all as u64, writes: counts.writes as u64 }
         });
         GateReport {
             tenants: tenants.filter(|tenant| tenant.in_flight > 0).collect(),

@@ -9,7 +9,7 @@ use std::time::Duration;
 use identity::{IdentityError, Role, tls};
 use model::{CellName, GateName};
 use proxy::tcp::{TcpMetrics, TcpOptions};
-use proxy::{AccessLog, Faces, Server};
+use proxy::{AccessLog, Faces, Limits, Server};
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{Admin, router};
@@ -19,6 +19,8 @@ use crate::{disk, egress, lasting, probes, services};
 
 /// How long a gate that was told to stop serves on while it says so to whoever asks: edges then go to the other gate before this one closes.
 const FAREWELL: Duration = Duration::from_millis(2500);
+/// Requests that a gate serves at once, where nothing else is said.
+pub const REQUESTS: usize = 8192;
 /// Connections of inner services that may wait at a port.
 const BACKLOG: i32 = 1024;
 
@@ -37,14 +39,11 @@ pub struct Options {
     pub entry: SocketAddr,
     /// Where control comes in.
     pub admin: SocketAddr,
+    /// Requests under way at once; from three quarters of it on, tenants that hold more than an equal share get no more.
+    pub requests: usize,
     /// The access log gets one request in so many, and all that failed.
     pub log_one_in: NonZeroU32,
-    /// Requests and tunnels under way at once; beyond three quarters of it the heaviest tenants are refused.
-    pub requests: u64,
 }
-
-/// Requests under way of a gate of which nothing else is said.
-pub const REQUESTS: u64 = 8192;
 
 /// Why a gate cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -72,8 +71,8 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Error>
     let config = tls::server_config(&options.identity)?;
     let log = AccessLog::stdout().map_err(Error::Entry)?;
     let door = Arc::new(Door { memory: memory.clone(), stopping: stop.clone() });
-    let mut serving = proxy::Options { log_one_in: options.log_one_in, ..proxy::Options::new("gate", Faces::Edges, 1) };
-    serving.limits.requests = options.requests;
+    let limits = Limits { requests: options.requests as u64, ..Limits::default() };
+    let serving = proxy::Options { limits, log_one_in: options.log_one_in, ..proxy::Options::new("gate", Faces::Edges, 1) };
     let server = Server::new(door, serving, log);
     let tcp = Arc::new(TcpMetrics::default());
     let state = Admin {

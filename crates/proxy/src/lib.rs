@@ -11,6 +11,7 @@ mod behind;
 mod buffer;
 mod connection;
 mod context;
+mod crowd;
 mod decide;
 mod events;
 mod exchange;
@@ -41,6 +42,7 @@ mod worker;
 
 pub use access::AccessLog;
 pub use behind::Behind;
+pub use crowd::Crowd;
 pub use decide::{Action, Decide, Ended, Forward, Judgement, Labels, Lasting, Put, Request};
 pub use h1::head::{RequestHead, ResponseHead};
 pub use kept::Shelved;

@@ -154,3 +154,17 @@ fn a_tenant_is_as_wanted_only_when_everybody_was_told() {
     assert!(matches!(unplaced, Standing::Waiting { blocked: true, .. }), "{unplaced:?}");
     assert_eq!(judged(1, "Suspended", nowhere), Standing::Ready, "nothing is made for one that was never served");
 }
+
+#[test]
+fn nobody_waits_for_certificates_nor_is_told_of_them_instead_of_the_cause() {
+    let said = |kind: &str, status: &str, reason: &str| json!({ "type": kind, "status": status, "reason": reason, "message": "", "lastTransitionTime": "2026-11-25T10:00:00Z", "observedGeneration": 1 });
+    for (status, reason) in [("False", "AuthorityRefuses"), ("Unknown", "CertificatePending")] {
+        let judged = |ready: Value| {
+            let conditions = json!([said("CertificatesReady", status, reason), ready]);
+            judge(&tenant(1, "Active", json!({ "conditions": conditions, "observedGeneration": 1, "serving": "Active" })))
+        };
+        assert_eq!(judged(said("Ready", "True", "AsWanted")), Standing::Ready);
+        let waits = judged(said("Ready", "False", "CellNotReady"));
+        assert!(matches!(&waits, Standing::Waiting { reason, .. } if reason == "CellNotReady"), "{waits:?}");
+    }
+}

@@ -134,7 +134,7 @@ fn block_on(role: Role, state: PathBuf) -> Result<()> {
             Role::Edge(EdgeRole { serve: None, .. }) => bail!("an edge is started with --listen and --name; a person asks it with `atoll edge top`"),
             Role::Gate { folder, cell, name, entry, admin, log_one_in } => {
                 let identity = folder.join("identity");
-                Ok(gate::run(gate::Options { cell, name, state: folder, identity, entry, admin, log_one_in, requests: gate::REQUESTS }, stop).await?)
+                Ok(gate::run(gate::Options { cell, name, state: folder, identity, entry, admin, requests: gate::REQUESTS, log_one_in }, stop).await?)
             }
         }
     })

@@ -91,8 +91,8 @@ pub fn run(options: &Options) -> Result<()> {
             identity,
             entry: listen,
             admin: free()?,
-            log_one_in: NonZeroU32::MIN,
             requests: gate::REQUESTS,
+            log_one_in: NonZeroU32::MIN,
         };
         Ok(gate::run(options, stop).await?)
     })

@@ -10,6 +10,7 @@ use model::v1alpha1::{Tenant, TenantState};
 use model::{ConditionStatus, DomainName, Typed};
 use store::StoreError;
 
+use super::tell;
 use crate::view::Known;
 use crate::world::World;
 use crate::{CertificateFacts, CertificateFault};
@@ -48,7 +49,8 @@ pub async fn follow(world: &World) -> Result<usize, StoreError> {
         }
         changed.push(tenant);
     }
-    super::write(world, &changed).await
+    tell(world, &changed).await?;
+    Ok(changed.len())
 }
 
 /// The domains of a tenant that a certificate is wanted for: those of an active one that it owns.

@@ -6,6 +6,7 @@ use model::v1alpha1::{Cell, Tenant, TenantState};
 use model::{CellName, Condition, ConditionStatus, Typed};
 use store::StoreError;
 
+use super::tell;
 use crate::world::World;
 
 /// What is said of a tenant whose cell is not ready.
@@ -30,7 +31,8 @@ pub async fn follow(world: &World) -> Result<usize, StoreError> {
             }
         }
     });
-    super::write(world, &changed).await
+    tell(world, &changed).await?;
+    Ok(changed.len())
 }
 
 /// What the cell's word means for its tenants. Its own message is left to it: that changes often, and stands there.

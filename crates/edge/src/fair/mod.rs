@@ -2,7 +2,7 @@
 //!
 //! Each tenant has a class with a rate of requests, a number of requests under way, and a rate of octets (counted when a request ends, and owed by the next ones); each address has one for all. What goes beyond is
 //! answered 429 at once, with the time after which it fits; requests beyond the number under way wait a moment first, in order, and no more of them than may
-//! be under way. When the edge as a whole is nearly full, tenants that hold more than an equal share of it are refused first (503).
+//! be under way. When the edge as a whole is nearly full, tenants that hold more than an equal share of it are refused first (503, [`Crowd`]).
 //! What each tenant took is counted beside, for [`Facts`].
 
 mod class;
@@ -12,7 +12,7 @@ mod tenant;
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
 use std::net::IpAddr;
-use std::sync::atomic::Ordering::{Acquire, Relaxed};
+use std::sync::atomic::Ordering::Acquire;
 use std::sync::atomic::fence;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -20,12 +20,12 @@ use std::time::{Duration, Instant};
 use foldhash::fast::RandomState as Quick;
 use hashbrown::HashTable;
 use model::TenantName;
-use proxy::Reason;
+use proxy::{Crowd, Reason};
 
 pub(crate) use class::Classes;
 pub use tenant::Facts;
 pub(crate) use tenant::{By, Pass};
-use tenant::{Client, Crowd, Tenant};
+use tenant::{Client, Tenant};
 
 /// Time counts from so long before the start, so that whatever ends had a beginning.
 const LONG: Duration = Duration::from_secs(24 * 3600);
@@ -33,8 +33,6 @@ const LONG: Duration = Duration::from_secs(24 * 3600);
 const SHARDS: usize = 64;
 /// Most addresses that are remembered in one shard; beyond it, a new one is served without being counted.
 const MOST_CLIENTS: usize = 4096;
-/// Share of the edge's places, of 100, from which on the heaviest are refused first.
-const CROWDED: usize = 75;
 
 /// Why a request does not get in, and when it may try again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,7 +53,6 @@ pub(crate) struct Fair {
     tenants: Vec<Mutex<HashTable<Arc<Tenant>>>>,
     clients: Vec<Mutex<HashMap<IpAddr, Arc<Client>>>>,
     crowd: Arc<Crowd>,
-    most: usize,
     /// What tenants took in the last turn.
     facts: Mutex<Vec<(TenantName, Facts)>>,
 }
@@ -70,8 +67,7 @@ impl Fair {
             quick: Quick::default(),
             tenants: (0..SHARDS).map(|_| Mutex::default()).collect(),
             clients: (0..SHARDS).map(|_| Mutex::default()).collect(),
-            crowd: Arc::default(),
-            most,
+            crowd: Arc::new(Crowd::new(most)),
             facts: Mutex::default(),
         }
     }
@@ -99,7 +95,7 @@ impl Fair {
         if let Err(after) = tenant.take(class, now) {
             return denied(Reason::TenantLimited, after);
         }
-        if self.is_too_heavy(&tenant) {
+        if self.crowd.is_too_heavy(tenant.under_way()) {
             return denied(Reason::Overloaded, Duration::from_secs(1));
         }
         match tenant.place(&self.crowd, class).await {
@@ -154,12 +150,6 @@ impl Fair {
     /// Time by which bodies and rates are counted.
     fn now(&self) -> Duration {
         LONG + self.began.elapsed()
-    }
-
-    /// When the edge is crowded, whether a tenant holds more than an equal share of it.
-    fn is_too_heavy(&self, tenant: &Tenant) -> bool {
-        let all = self.crowd.under_way.load(Relaxed);
-        all * 100 >= self.most * CROWDED && tenant.under_way() > self.most / self.crowd.tenants.load(Relaxed).max(1)
     }
 
     fn tenant(&self, name: &str) -> Arc<Tenant> {

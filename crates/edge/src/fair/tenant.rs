@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
 use std::time::Duration;
 
-use proxy::Ended;
+use proxy::{Crowd, Ended};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
@@ -219,15 +219,6 @@ impl Tenant {
     }
 }
 
-/// Everybody's requests under way.
-#[derive(Debug, Default)]
-pub(crate) struct Crowd {
-    /// Requests.
-    pub under_way: AtomicUsize,
-    /// Tenants that have some.
-    pub tenants: AtomicUsize,
-}
-
 /// A place among a tenant's requests under way.
 #[derive(Debug)]
 pub(crate) struct Place {
@@ -238,8 +229,7 @@ pub(crate) struct Place {
 impl Place {
     fn take(all: &Arc<Crowd>, tenant: &Arc<Tenant>, most: usize) -> Option<Self> {
         let before = tenant.under_way.fetch_update(SeqCst, SeqCst, |count| (count < most).then_some(count + 1)).ok()?;
-        all.under_way.fetch_add(1, Relaxed);
-        all.tenants.fetch_add(usize::from(before == 0), Relaxed);
+        all.enter(before);
         Some(Self { all: all.clone(), tenant: tenant.clone() })
     }
 }
@@ -247,8 +237,7 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         let before = self.tenant.under_way.fetch_sub(1, SeqCst);
-        self.all.under_way.fetch_sub(1, Relaxed);
-        self.all.tenants.fetch_sub(usize::from(before == 1), Relaxed);
+        self.all.leave(before - 1);
         // Whoever waits said so before it last looked for a place: either it saw this one, or it is seen here.
         if self.tenant.waiting.load(SeqCst) > 0 {
             self.tenant.freed.notify_one();

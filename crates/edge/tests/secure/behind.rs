@@ -1,10 +1,7 @@
 //! The same doors, behind a balancer.
 
-use std::process::{Child, Command, Stdio};
-
 use edge::Behind;
 use http::Request;
-use tokio::net::TcpSocket;
 
 use super::*;
 
@@ -79,72 +76,4 @@ async fn who_came_by_https_to_the_balancer_is_not_sent_there_again() {
     let request = "GET / HTTP/1.1\r\nHost: shop.example\r\nX-Forwarded-Proto: https\r\nConnection: close\r\n\r\n";
     let answer = ask(&mut stream, request).await;
     assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("X-Forwarded-Proto: https\r\n"), "{answer}");
-}
-
-/// A real HAProxy before both doors, which says by PROXY protocol (version 2) whose each connection is; it ends with this.
-struct Haproxy(Child);
-
-impl Haproxy {
-    fn start(world: &World) -> Self {
-        let at = world.at;
-        let to = |name: &str, from: u16, door: u16| {
-            format!("listen {name}\n  bind {at}:{from}\n  server edge {at}:{door} source 127.0.0.1 send-proxy-v2 check inter 200ms\n")
-        };
-        let config = format!(
-            "defaults\n  mode tcp\n  timeout connect 5s\n  timeout client 30s\n  timeout server 30s\n{}{}",
-            to("plain", 8081, 8080),
-            to("secure", 8444, 8443)
-        );
-        let path = world.folder.path().join("haproxy.cfg");
-        std::fs::write(&path, config).unwrap();
-        let program = Command::new("haproxy").args(["-db", "-f"]).arg(path).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-        Self(program.expect("this test runs a real HAProxy; install it (Debian: haproxy), as scripts/setup does"))
-    }
-}
-
-impl Drop for Haproxy {
-    fn drop(&mut self) {
-        // It may have ended.
-        let _ = (self.0.kill(), self.0.wait());
-    }
-}
-
-/// A visitor of an address of its own.
-async fn from(address: &str, to: (Ipv4Addr, u16)) -> std::io::Result<TcpStream> {
-    let socket = TcpSocket::new_v4()?;
-    socket.bind(format!("{address}:0").parse().unwrap())?;
-    socket.connect(to.into()).await
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn haproxy_says_whose_each_connection_is() {
-    const REQUEST: &str = "GET / HTTP/1.1\r\nHost: shop.example\r\nX-Forwarded-For: 6.6.6.6\r\nConnection: close\r\n\r\n";
-    let world = world(true).await;
-    let _haproxy = Haproxy::start(&world);
-    for visitor in ["127.0.0.5", "127.0.0.6"] {
-        let fits =
-            |seen: &str| seen.starts_with("HTTP/1.1 200") && seen.contains(&format!("X-Forwarded-For: {visitor}\r\n")) && !seen.contains("6.6.6.6");
-        eventually("served through HAProxy", async || match from(visitor, (world.at, 8081)).await {
-            Ok(mut plain) => fits(&ask(&mut plain, REQUEST).await),
-            Err(_) => false,
-        })
-        .await;
-        eventually("served through HAProxy under TLS", async || {
-            let Ok(tcp) = from(visitor, (world.at, 8444)).await else { return false };
-            match world.shake("shop.example", b"http/1.1", tcp).await {
-                Ok(mut secure) => fits(&ask(&mut secure, REQUEST).await),
-                Err(_) => false,
-            }
-        })
-        .await;
-    }
-    // Who is no balancer says nothing about others, in whichever version.
-    let told = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xcb\0\x71\x09\x7f\0\0\x01\x12\x34\x01\xbb";
-    let mut stranger = from("127.0.0.7", (world.at, 8080)).await.unwrap();
-    stranger.write_all(told).await.unwrap();
-    let answer = ask(&mut stranger, REQUEST).await;
-    assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
-    let mut stranger = from("127.0.0.7", (world.at, 8080)).await.unwrap();
-    let answer = ask(&mut stranger, REQUEST).await;
-    assert!(answer.contains("X-Forwarded-For: 127.0.0.7\r\n"), "for itself it speaks as ever: {answer}");
 }

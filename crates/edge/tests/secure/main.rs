@@ -1,6 +1,7 @@
 //! An edge's door under TLS: handshakes from control's book, relayed octets, the way from HTTP to HTTPS, answers to authorities.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
+mod balancer;
 mod behind;
 mod frames;
 mod raw;
