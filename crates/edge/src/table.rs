@@ -13,6 +13,7 @@ use model::CellName;
 use proxy::{Group, Upstream};
 use routes::{ApplyError, CellEndpoint, Delta, Refused, Route, Table};
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use crate::streams::{About, StreamPlace, UnderWay};
 
@@ -136,9 +137,9 @@ impl Routes {
         gates
     }
 
-    /// A WebSocket or an event stream begins; its place ends it once these routes do.
-    pub(crate) fn stream(&self, about: About) -> StreamPlace {
-        self.streams.begin(about, |about| about.goes_on(&self.now.load().table))
+    /// A WebSocket or an event stream begins; its place ends it once these routes do, or `leaving` is said.
+    pub(crate) fn stream(&self, about: About, leaving: &CancellationToken) -> StreamPlace {
+        self.streams.begin(about, leaving, |about| about.goes_on(&self.now.load().table))
     }
 
     /// Streams under way, and how many were told to end so far.
