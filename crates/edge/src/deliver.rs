@@ -216,9 +216,9 @@ impl Decide for Deliver {
         ticket.route.as_ref().is_some_and(|route| route.compress() == EdgeCompress::On)
     }
 
-    fn lasts(&self, ticket: &mut Ticket, request: Request<'_>, kind: Lasting) -> Option<CancellationToken> {
+    fn lasts(&self, ticket: &mut Ticket, request: Request<'_>, kind: Lasting, leaving: &CancellationToken) -> Option<CancellationToken> {
         let about = About::new(request.head.host(), ticket.route.clone()?, kind);
-        Some(ticket.stream.insert(self.routes.stream(about)).end())
+        Some(ticket.stream.insert(self.routes.stream(about, leaving)).end())
     }
 
     fn ended(&self, ticket: &Ticket, ended: &Ended) {

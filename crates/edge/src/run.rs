@@ -171,7 +171,6 @@ impl Edge {
         let mut told = false;
         loop {
             let closing = stop.child_token();
-            self.admin.routes.leave(false);
             let copy = sockets.try_clone().map_err(Error::Public)?;
             let served = tokio::spawn(self.serve_visitors(copy.public, copy.secure, closing.clone()));
             self.open_admin(copy.admin, closing.clone());
@@ -187,7 +186,6 @@ impl Edge {
             tracing::info!(name = self.options.name, listen = %self.options.listen, "the edge serves");
             let after = stop.run_until_cancelled(self.give_way(next, &sockets)).await;
             closing.cancel();
-            self.admin.routes.leave(true);
             let Some(after) = after else {
                 drop(sockets);
                 // One that still waits behind this one serves again at once, while this one drains.

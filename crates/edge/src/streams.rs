@@ -2,12 +2,15 @@
 //!
 //! A stream goes on for as long as its host leads to the same tenant in the same cell at the same epoch, and that is open. While a tenant is read-only its events
 //! go on (they only go down), but its WebSockets end: nobody can see whether what goes through one writes. A change looks only at the tenants that it is about.
+//!
+//! An edge that stops or gives way ends those of its visitors' connections. It may serve again, with streams that go on: so what ends is theirs, not the edge's.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use proxy::{Lasting, Place, Streams};
 use routes::{Change, Delta, Found, Route, RouteState, Table};
+use tokio_util::sync::CancellationToken;
 
 /// What a stream goes on by.
 #[derive(Debug, Clone)]
@@ -53,8 +56,8 @@ pub(crate) struct UnderWay(Arc<Streams<About>>);
 
 impl UnderWay {
     /// A stream begins. Whether it may is looked at once it can be seen from here, so that no change falls between.
-    pub(crate) fn begin(&self, about: About, goes_on: impl FnOnce(&About) -> bool) -> StreamPlace {
-        let place = self.0.begin(about.route.tenant(), about.clone());
+    pub(crate) fn begin(&self, about: About, leaving: &CancellationToken, goes_on: impl FnOnce(&About) -> bool) -> StreamPlace {
+        let place = self.0.begin(about.route.tenant(), about.clone(), leaving);
         if !goes_on(&about) {
             place.tell();
         }
@@ -80,11 +83,6 @@ impl UnderWay {
     /// Ends what may not go on under a whole other table, once that is in use.
     pub(crate) fn replaced(&self, now: &Table) {
         self.0.check_all(|_, about| about.goes_on(now));
-    }
-
-    /// Ends everything.
-    pub(crate) fn end_all(&self) {
-        self.0.check_all(|_, _| false);
     }
 
     /// Whom a change of this table is about.

@@ -4,7 +4,7 @@
 //! little that changes, and puts it in its place.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use model::CellName;
 use proxy::{Group, Upstream};
 use routes::{ApplyError, CellEndpoint, Delta, Refused, Route, Table};
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use crate::streams::{About, StreamPlace, UnderWay};
 
@@ -32,7 +33,6 @@ pub(crate) struct Routes {
     streams: UnderWay,
     /// The disk refuses what is in use.
     unsaved: AtomicBool,
-    leaving: AtomicBool,
 }
 
 /// One version.
@@ -89,7 +89,6 @@ impl Routes {
             gates_changed: watch::Sender::new(0),
             streams: UnderWay::default(),
             unsaved: AtomicBool::new(false),
-            leaving: AtomicBool::new(false),
         }
     }
 
@@ -139,17 +138,9 @@ impl Routes {
         gates
     }
 
-    /// A WebSocket or an event stream begins; its place ends it once these routes do, or this edge.
-    pub(crate) fn stream(&self, about: About) -> StreamPlace {
-        self.streams.begin(about, |about| !self.leaving.load(SeqCst) && about.goes_on(&self.now.load().table))
-    }
-
-    /// This edge leaves, or serves again. When it leaves, streams end: they would outlast its patience, and who opens them again finds the next edge.
-    pub(crate) fn leave(&self, leaving: bool) {
-        self.leaving.store(leaving, SeqCst);
-        if leaving {
-            self.streams.end_all();
-        }
+    /// A WebSocket or an event stream begins; its place ends it once these routes do, or `leaving` is said.
+    pub(crate) fn stream(&self, about: About, leaving: &CancellationToken) -> StreamPlace {
+        self.streams.begin(about, leaving, |about| about.goes_on(&self.now.load().table))
     }
 
     /// Streams under way, and how many were told to end so far.

@@ -100,9 +100,9 @@ impl Decide for Door {
         }
     }
 
-    fn lasts(&self, ticket: &mut Ticket, _: Request<'_>, kind: Lasting) -> Option<CancellationToken> {
+    fn lasts(&self, ticket: &mut Ticket, _: Request<'_>, kind: Lasting, leaving: &CancellationToken) -> Option<CancellationToken> {
         let header = ticket.header.clone()?;
-        Some(ticket.stream.insert(self.memory.lasting.begin(&self.memory, header, kind)).end())
+        Some(ticket.stream.insert(self.memory.lasting.begin(&self.memory, header, kind, leaving)).end())
     }
 
     fn labels<'t>(&self, ticket: &'t Ticket) -> Labels<'t> {

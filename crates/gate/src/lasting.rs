@@ -1,5 +1,5 @@
 //! WebSockets and event streams under way. Edges end them when a tenant's route closes; what is still here a while after the gate was told so would keep a move
-//! from ending, and is ended by the gate.
+//! from ending, and is ended by the gate; so is what is under way when the gate stops.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,8 +46,8 @@ pub(crate) struct UnderWay {
 
 impl UnderWay {
     /// A stream begins.
-    pub(crate) fn begin(&self, memory: &Memory, header: Arc<TenantHeader>, kind: Lasting) -> Place<About> {
-        let place = self.streams.begin(header.tenant.as_str(), About { header: header.clone(), kind, end: None });
+    pub(crate) fn begin(&self, memory: &Memory, header: Arc<TenantHeader>, kind: Lasting, leaving: &CancellationToken) -> Place<About> {
+        let place = self.streams.begin(header.tenant.as_str(), About { header: header.clone(), kind, end: None }, leaving);
         if !is_served(&memory.known(), &header, kind) {
             // It began while its tenant was closed.
             self.late.notify_one();

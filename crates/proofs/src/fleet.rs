@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::fault::wait_for;
 
-pub use application::{Answer, serve, serve_whole, whole};
+pub use application::serve;
 pub use cell::{Cell, open};
 
 const WITHIN: Duration = Duration::from_secs(30);

@@ -118,9 +118,9 @@ pub trait Decide: Send + Sync + 'static {
     }
 
     /// Something lasting begins. What is given here says when it is to end: visitors are then told to come again, as far as their protocol has a word for it.
-    /// Without it, it lasts until one of the two sides ends it.
-    fn lasts(&self, ticket: &mut Self::Ticket, request: Request<'_>, kind: Lasting) -> Option<CancellationToken> {
-        let _ = (ticket, request, kind);
+    /// Without it, it lasts until one of the two sides ends it. `leaving` says when the server wants it to end, because it stops.
+    fn lasts(&self, ticket: &mut Self::Ticket, request: Request<'_>, kind: Lasting, leaving: &CancellationToken) -> Option<CancellationToken> {
+        let _ = (ticket, request, kind, leaving);
         None
     }
 

@@ -303,7 +303,7 @@ impl<D: Decide, S: Stream> Connection<'_, D, S> {
                 let adds = [trace.kept.map(Kept::status), server.decide.adds(ticket)];
                 write::response(out, answer, faces, form, framing.length, close, &adds);
                 let request = Request { head, peer: trace.came.peer, secure: trace.came.secure };
-                let end = if events::is_stream(answer, form) { server.decide.lasts(ticket, request, Lasting::Events) } else { None };
+                let end = if events::is_stream(answer, form) { server.decide.lasts(ticket, request, Lasting::Events, &worker.leaving) } else { None };
                 let (from, body) = (&link.stream, &mut framing.body);
                 let mut receiving = pin!(async {
                     match (&end, squeeze) {
@@ -385,7 +385,7 @@ impl<D: Decide, S: Stream> Connection<'_, D, S> {
         let times = &worker.server.options.times;
         let Desk { buffer, link_buffer, head, answer, out, .. } = &mut *self.desk;
         let request = Request { head, peer: trace.came.peer, secure: trace.came.secure };
-        let told = worker.server.decide.lasts(ticket, request, Lasting::Tunnel);
+        let told = worker.server.decide.lasts(ticket, request, Lasting::Tunnel, &worker.leaving);
         let frames = answer.find("upgrade").is_some_and(|protocol| protocol.eq_ignore_ascii_case(b"websocket"));
         let end = told.map(|told| tunnel::End { told, frames });
         // What came right behind the answer belongs to the other protocol.

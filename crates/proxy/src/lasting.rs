@@ -1,4 +1,5 @@
-//! What lasts, kept by those who decide under a name of theirs, so that a change ends what it is about and nothing else is looked at.
+//! What lasts, kept by those who decide under a name of theirs, so that a change ends what it is about and nothing else is looked at. What began on a server's
+//! connections ends with that server, too.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -19,6 +20,17 @@ struct Stream<T> {
     number: u64,
     about: T,
     end: CancellationToken,
+    /// It was told to end, and counted.
+    told: bool,
+}
+
+impl<T> Stream<T> {
+    fn tell(&mut self, ended: &AtomicU64) {
+        if !std::mem::replace(&mut self.told, true) {
+            ended.fetch_add(1, Relaxed);
+            self.end.cancel();
+        }
+    }
 }
 
 /// A stream's place; it is given up with this.
@@ -36,12 +48,13 @@ impl<T> Default for Streams<T> {
 }
 
 impl<T> Streams<T> {
-    /// Notes a stream. To be called before it is looked whether it may go on: whoever changes that and looks here afterwards has seen it.
-    pub fn begin(self: &Arc<Self>, name: &str, about: T) -> Place<T> {
-        let (number, end) = (self.number.fetch_add(1, Relaxed), CancellationToken::new());
+    /// Notes a stream, which `leaving` ends at the latest. To be called before it is looked whether it may go on: whoever changes that and looks here afterwards
+    /// has seen it.
+    pub fn begin(self: &Arc<Self>, name: &str, about: T, leaving: &CancellationToken) -> Place<T> {
+        let (number, end) = (self.number.fetch_add(1, Relaxed), leaving.child_token());
         let mut names = self.lock();
         self.count.fetch_add(1, Relaxed);
-        names.entry(name.into()).or_default().push(Stream { number, about, end: end.clone() });
+        names.entry(name.into()).or_default().push(Stream { number, about, end: end.clone(), told: false });
         drop(names);
         Place { streams: self.clone(), name: name.into(), number, end }
     }
@@ -58,7 +71,7 @@ impl<T> Streams<T> {
         self.count.load(Relaxed)
     }
 
-    /// Streams that were told to end so far.
+    /// Streams that were told to end so far; those whose server left are counted once they have.
     #[must_use]
     pub fn ended(&self) -> u64 {
         self.ended.load(Relaxed)
@@ -80,9 +93,8 @@ impl<T> Streams<T> {
 
     fn end(&self, streams: &mut [Stream<T>], mut goes_on: impl FnMut(&mut T) -> bool) {
         for stream in streams {
-            if !stream.end.is_cancelled() && !goes_on(&mut stream.about) {
-                self.ended.fetch_add(1, Relaxed);
-                stream.end.cancel();
+            if !stream.told && !goes_on(&mut stream.about) {
+                stream.tell(&self.ended);
             }
         }
     }
@@ -101,8 +113,10 @@ impl<T> Place<T> {
 
     /// Tells the stream to end.
     pub fn tell(&self) {
-        self.streams.ended.fetch_add(1, Relaxed);
-        self.end.cancel();
+        let mut names = self.streams.lock();
+        if let Some(stream) = names.get_mut(&self.name).and_then(|streams| streams.iter_mut().find(|stream| stream.number == self.number)) {
+            stream.tell(&self.streams.ended);
+        }
     }
 }
 
@@ -111,7 +125,13 @@ impl<T> Drop for Place<T> {
         let mut names = self.streams.lock();
         self.streams.count.fetch_sub(1, Relaxed);
         if let Some(streams) = names.get_mut(&self.name) {
-            streams.retain(|stream| stream.number != self.number);
+            if let Some(at) = streams.iter().position(|stream| stream.number == self.number) {
+                let mut stream = streams.swap_remove(at);
+                if stream.end.is_cancelled() {
+                    // Whoever left told all of its streams at once, without a look at these.
+                    stream.tell(&self.streams.ended);
+                }
+            }
             if streams.is_empty() {
                 names.remove(&self.name);
             }
@@ -137,8 +157,8 @@ mod tests {
 
     #[test]
     fn only_what_a_change_is_about_ends_and_places_are_given_back() {
-        let streams = Arc::new(Streams::default());
-        let (one, two, other) = (streams.begin("a", 1), streams.begin("a", 2), streams.begin("b", 1));
+        let (streams, stays) = (Arc::new(Streams::default()), CancellationToken::new());
+        let (one, two, other) = (streams.begin("a", 1, &stays), streams.begin("a", 2, &stays), streams.begin("b", 1, &stays));
         streams.check("a", |about| *about != 1);
         assert_eq!([&one, &two, &other].map(|place| place.end().is_cancelled()), [true, false, false]);
         streams.check("a", |about| *about != 1);
@@ -148,5 +168,17 @@ mod tests {
         assert!(other.end().is_cancelled());
         drop(other);
         assert!(streams.count() == 0 && streams.is_empty());
+    }
+
+    #[test]
+    fn a_server_that_leaves_ends_its_own_and_what_is_late() {
+        let (streams, leaves, stays) = (Arc::new(Streams::default()), CancellationToken::new(), CancellationToken::new());
+        let (early, other) = (streams.begin("a", 1, &leaves), streams.begin("a", 2, &stays));
+        leaves.cancel();
+        let late = streams.begin("a", 3, &leaves);
+        assert_eq!([&early, &late, &other].map(|place| place.end().is_cancelled()), [true, true, false]);
+        early.tell();
+        drop((early, late, other));
+        assert_eq!(streams.ended(), 2, "each is counted once, and only those that were told");
     }
 }

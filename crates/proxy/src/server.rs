@@ -184,7 +184,7 @@ impl<D: Decide> Server<D> {
         &self.pulses
     }
 
-    /// Serves until the stop, and returns once everything under way has ended or its time is over.
+    /// Serves until the stop, and returns once everything under way has ended or its time is over. What lasts is told to end.
     ///
     /// # Errors
     /// When the socket or a thread cannot be used.
@@ -273,6 +273,8 @@ async fn listen<D: Decide>(
         take(stream, peer);
     }
     drop(listener);
+    // Those who are told to come again at once find whoever listens now.
+    worker.leaving.cancel();
     connections.close();
     // What outlasts this is cut with the runtime.
     let _ = tokio::time::timeout(worker.server.options.times.drain, connections.wait()).await;

@@ -31,6 +31,8 @@ pub(crate) struct Worker<D> {
     pub squeezing: Places,
     /// Ends patience with idle connections. Requests look at [`Worker::is_stopping`], which costs nothing.
     pub stop: CancellationToken,
+    /// Ends what lasts, once nobody who comes again can come to this thread.
+    pub leaving: CancellationToken,
     stopping: AtomicBool,
     run: u32,
     requests: AtomicU64,
@@ -64,9 +66,9 @@ impl<D: Decide> Worker<D> {
     pub(crate) fn new(server: Arc<Server<D>>, stop: CancellationToken) -> Arc<Self> {
         let pool = Pool::new(server.options.limits.idle, server.options.times.pooled);
         let (counts, pen) = (server.metrics.counts(), server.log.pen());
-        let (stopping, squeezing) = (AtomicBool::new(false), Places::default());
+        let (leaving, stopping, squeezing) = (CancellationToken::new(), AtomicBool::new(false), Places::default());
         let (run, requests, desks) = (rand::random(), AtomicU64::new(0), Mutex::default());
-        Arc::new(Self { server, pool, counts, pen, squeezing, stop, stopping, run, requests, desks })
+        Arc::new(Self { server, pool, counts, pen, squeezing, stop, leaving, stopping, run, requests, desks })
     }
 
     /// From now on connections end after the request that they are at.

@@ -1,4 +1,4 @@
-//! What lasts, over TLS and in frames, when its tenant is held.
+//! What lasts, over TLS and in frames, when its tenant is held or its edge stops.
 
 use http::{Request, StatusCode};
 
@@ -94,4 +94,30 @@ async fn a_hold_ends_sockets_over_tls_with_a_word() {
     // Nothing but the word, and then the end, though this visitor never answers.
     tokio::time::timeout(PATIENCE, stream.read_to_end(&mut word)).await.unwrap().unwrap();
     assert_eq!((word[0], &word[2..4], word.len()), (0x88, &[0x03, 0xf4][..], 2 + usize::from(word[1])));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edge_that_stops_ends_streams_in_frames_in_order() {
+    let world = World::new().await;
+    world.book.put(vec![("shop".to_owned(), certificate(&["shop.example"]))]).unwrap();
+    let stop = world.start("one").await;
+    world.served().await;
+    let stream = world.visit_speaking("shop.example", b"h2").await.unwrap();
+    let (sender, connection): (h2::client::SendRequest<bytes::Bytes>, _) = h2::client::handshake(stream).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let mut sender = sender.ready().await.unwrap();
+    let (answer, _) = sender.send_request(Request::get("https://shop.example/events").body(()).unwrap(), true).unwrap();
+    let mut body = answer.await.unwrap().into_body();
+    assert_eq!(body.data().await.unwrap().unwrap(), "data: 1\n\n");
+    stop.cancel();
+    let rest = async {
+        let mut rest = Vec::new();
+        while let Some(data) = body.data().await {
+            rest.extend_from_slice(&data.expect("no reset"));
+        }
+        String::from_utf8(rest).unwrap()
+    };
+    let rest = tokio::time::timeout(PATIENCE, rest).await.unwrap();
+    assert!(rest.starts_with("retry: ") && rest.ends_with("\n\n"), "{rest:?}");
+    tokio::time::timeout(PATIENCE, connection).await.unwrap().unwrap().expect("the connection ends in order");
 }

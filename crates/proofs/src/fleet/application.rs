@@ -6,15 +6,11 @@ use std::net::{Ipv4Addr, SocketAddr};
 use anyhow::Result;
 use bytes::Bytes;
 use http::{Request, Response};
-use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt as _, Full};
+use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
-
-/// An answer, in one piece or in parts over time.
-pub type Answer = Response<UnsyncBoxBody<Bytes, Infallible>>;
 
 /// Serves what `answer` says, on every connection, until the process ends; its address.
 pub async fn serve<A, F>(answer: A) -> Result<SocketAddr>
@@ -22,35 +18,17 @@ where
     A: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
     F: Future<Output = Bytes> + Send,
 {
-    serve_whole(move |request| {
-        let body = answer(request);
-        async move { whole(body.await) }
-    })
-    .await
-}
-
-/// The same where answers are more than a body: event streams, other protocols.
-pub async fn serve_whole<A, F>(answer: A) -> Result<SocketAddr>
-where
-    A: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
-    F: Future<Output = Answer> + Send,
-{
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     let address = listener.local_addr()?;
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
             let answer = answer.clone();
             let service = service_fn(move |request| {
-                let answer = answer(request);
-                async move { Ok::<_, Infallible>(answer.await) }
+                let body = answer(request);
+                async move { Ok::<_, Infallible>(Response::new(Full::new(body.await))) }
             });
-            tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).with_upgrades());
+            tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service));
         }
     });
     Ok(address)
-}
-
-/// An answer of one piece.
-pub fn whole(body: Bytes) -> Answer {
-    Response::new(Full::new(body).boxed_unsync())
 }

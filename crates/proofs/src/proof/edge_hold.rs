@@ -1,43 +1,34 @@
 //! A tenant changes its owner a thousand times under load: its requests are held at two edges, what is under way in the old cell ends, the new cell opens,
-//! and the requests go on. None fails, and none is served by a cell that does not own the tenant. WebSockets and event streams end with a word by which their
-//! visitors come again.
+//! and the requests go on. None fails, and none is served by a cell that does not own the tenant. WebSockets and event streams end with a word to come again,
+//! and their visitors do.
 
+mod application;
 mod streams;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
-use http::{Method, Request, StatusCode};
-use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
+use http::{Method, StatusCode};
 use model::{Epoch, Generation, TenantName};
 use routes::{GateTenant, GateTenantState, Record, RouteState};
 use tokio::task::JoinSet;
 
 use crate::Options;
 use crate::fault::wait_for;
-use crate::fleet::{Answer, Fleet, serve_whole, whole};
+use crate::fleet::Fleet;
 use crate::http_client::Visitor;
 use crate::outcome::{Outcome, say};
 
+use application::Application;
+use streams::{STREAMS, Streams};
+
 const FLIPS: u32 = 1000;
 const VISITORS: usize = 16;
-/// WebSockets and event streams, half of each, at both edges.
-const STREAMS: usize = 8;
 const HOST: &str = "shop.example";
-
-/// A cell's application: it knows whether its cell owns the tenant.
-#[derive(Debug, Default)]
-struct Application {
-    owns: AtomicBool,
-    under_way: AtomicI64,
-    served: AtomicUsize,
-    wrong: AtomicUsize,
-}
 
 /// What visitors saw.
 #[derive(Debug, Default)]
@@ -54,8 +45,7 @@ pub async fn prove(options: &Options) -> Result<Outcome> {
     let mut applications = Vec::new();
     for _ in &fleet.cells {
         let application = Arc::new(Application::default());
-        let asked = application.clone();
-        applications.push((serve_whole(move |request| answer(asked.clone(), request)).await?, application));
+        applications.push((application.clone().serve().await?, application));
     }
     let mut tenant = Ownership { fleet: &fleet, applications: &applications, owner: 0, epoch: 1, pushes: 0 };
     tenant.open(0).await?;
@@ -65,46 +55,40 @@ pub async fn prove(options: &Options) -> Result<Outcome> {
     })
     .await?;
 
-    say(&format!("{flips} changes of the owner, {VISITORS} visitors at two edges"));
+    say(&format!("{flips} changes of the owner, {VISITORS} visitors and {STREAMS} streams at two edges"));
     let stop = Arc::new(AtomicBool::new(false));
     let mut visitors = JoinSet::new();
     for number in 0..VISITORS {
         visitors.spawn(visit(fleet.edges[number % 2], number, stop.clone()));
     }
-    let mut lasting = JoinSet::new();
-    for number in 0..STREAMS {
-        lasting.spawn(streams::visit(fleet.edges[number % 2], streams::Kind::of(number), stop.clone()));
-    }
+    let streams = Streams::open(&fleet.edges);
+    let served = || applications.iter().map(|(_, app)| app.served.load(SeqCst)).sum::<usize>();
     let mut held = Vec::new();
-    for flip in 1..=flips {
-        held.push(tenant.flip().await.with_context(|| format!("flip {flip}"))?);
-        // Visitors are served a while between two changes.
-        let before: usize = applications.iter().map(|(_, app)| app.served.load(SeqCst)).sum();
-        wait_for("visitors to be served", Duration::from_secs(20), async || {
-            Ok(applications.iter().map(|(_, app)| app.served.load(SeqCst)).sum::<usize>() >= before + VISITORS)
+    for flip in 0..=flips as usize {
+        if flip > 0 {
+            held.push(tenant.flip().await.with_context(|| format!("flip {flip}"))?);
+        }
+        // Between two changes visitors are served a while, and all streams begin.
+        let before = served();
+        wait_for("visitors to be served and streams to begin", Duration::from_secs(20), async || {
+            Ok(served() >= before + VISITORS && streams.have_begun(flip + 1))
         })
         .await?;
     }
+    let heard = streams.leave().await;
     stop.store(true, SeqCst);
-    let mut seen = Seen::default();
-    while let Some(one) = visitors.join_next().await {
-        let one = one?;
-        seen.requests += one.requests;
-        seen.failed.extend(one.failed);
-        seen.slowest = seen.slowest.max(one.slowest);
+    let seen = gather(visitors).await?;
+    for what in heard.cut().iter().take(5) {
+        say(&format!("  cut: {what}"));
     }
-    let mut streams = streams::Seen::default();
-    while let Some(one) = lasting.join_next().await {
-        streams.add(one?);
-    }
-    seen.failed.append(&mut streams.failed);
     for what in seen.failed.iter().take(5) {
         say(&format!("  failed: {what}"));
     }
     held.sort_unstable();
     let at = |share: usize| held[(held.len() - 1) * share / 100].as_secs_f64() * 1000.0;
-    ensure!(streams.ended >= flips as usize, "of {flips} changes hardly one ended a stream: {}", streams.ended);
     ensure!(applications.iter().all(|(_, app)| app.served.load(SeqCst) > flips as usize), "a cell was hardly asked");
+    let ended = heard.ended.load(SeqCst);
+    ensure!(ended > 0 || !heard.cut().is_empty(), "no stream was under way at any change");
     let mut outcome = Outcome::new("edge-hold");
     outcome.note("flips", flips);
     outcome.equal("failed", &seen.failed.len(), &0);
@@ -112,11 +96,22 @@ pub async fn prove(options: &Options) -> Result<Outcome> {
     outcome.note("hold_ms_p50", format!("{:.1}", at(50)));
     outcome.at_most("hold_ms_p99", at(99), 1000.0);
     outcome.note("requests", seen.requests);
-    outcome.note("streams_ended", streams.ended);
-    outcome.equal("streams_cut", &streams.cut, &0);
-    outcome.equal("streams_wrong_owner", &streams.wrong, &0);
     outcome.note("slowest_ms", seen.slowest.as_millis());
+    outcome.note("streams_ended", ended);
+    outcome.equal("streams_cut", &heard.cut().len(), &0);
     Ok(outcome)
+}
+
+/// What all visitors saw, once they have ended.
+async fn gather(mut visitors: JoinSet<Seen>) -> Result<Seen> {
+    let mut seen = Seen::default();
+    while let Some(one) = visitors.join_next().await {
+        let one = one?;
+        seen.requests += one.requests;
+        seen.failed.extend(one.failed);
+        seen.slowest = seen.slowest.max(one.slowest);
+    }
+    Ok(seen)
 }
 
 /// Who owns the tenant, and how that changes.
@@ -176,23 +171,6 @@ impl Ownership<'_> {
         self.fleet.push(cell, &state).await?;
         Ok(number)
     }
-}
-
-/// Looks whether the cell owns the tenant when a request comes and when its answer goes out.
-async fn answer(application: Arc<Application>, request: Request<Incoming>) -> Answer {
-    if let Some(kind) = streams::Kind::asked(&request) {
-        return streams::answer(application, kind, request);
-    }
-    application.under_way.fetch_add(1, SeqCst);
-    let owned = application.owns.load(SeqCst);
-    let body = request.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
-    tokio::time::sleep(Duration::from_millis(2)).await;
-    if !owned || !application.owns.load(SeqCst) {
-        application.wrong.fetch_add(1, SeqCst);
-    }
-    application.served.fetch_add(1, SeqCst);
-    application.under_way.fetch_sub(1, SeqCst);
-    whole(body)
 }
 
 /// Reads and writes in turn, on a connection that is kept.

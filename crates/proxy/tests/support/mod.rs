@@ -59,7 +59,7 @@ impl Decide for Everything {
         self.compresses
     }
 
-    fn lasts(&self, _: &mut u32, _: Request<'_>, _: Lasting) -> Option<CancellationToken> {
+    fn lasts(&self, _: &mut u32, _: Request<'_>, _: Lasting, _: &CancellationToken) -> Option<CancellationToken> {
         Some(self.end.clone())
     }
 
