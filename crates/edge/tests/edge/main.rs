@@ -34,7 +34,7 @@ use tokio::task::JoinHandle;
 use tokio_stream::StreamExt as _;
 use tokio_util::sync::CancellationToken;
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(40);
 
 fn own_address() -> Ipv4Addr {
     use std::hash::{BuildHasher as _, RandomState};
