@@ -1,6 +1,6 @@
 //! A mail relay that keeps what it is given: enough of SMTP (RFC 5321) for a site that hands over its mail.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context as _, Result};
@@ -29,11 +29,22 @@ pub struct Mailbox {
     task: tokio::task::JoinHandle<()>,
 }
 
+/// The machine's address on the engine's default bridge. Some engines do not name it; it is the network's first one then.
+async fn bridge() -> Result<Ipv4Addr> {
+    let said = run("docker", &["network", "inspect", "bridge", "-f", "{{with index .IPAM.Config 0}}{{.Gateway}} {{.Subnet}}{{end}}"]).await?;
+    let mut words = said.split_whitespace();
+    let first = words.next().with_context(|| format!("the engine's default bridge has no network: {said:?}"))?;
+    match first.split_once('/') {
+        None => Ok(first.parse()?),
+        Some((network, _)) => Ok(Ipv4Addr::from(u32::from(network.parse::<Ipv4Addr>()?) + 1)),
+    }
+}
+
 impl Mailbox {
     /// Starts one on the machine's end of the engine's default bridge: an address that no cell's network leads to.
     pub async fn start() -> Result<Self> {
-        let host = run("docker", &["network", "inspect", "bridge", "-f", "{{(index .IPAM.Config 0).Gateway}}"]).await?;
-        let listener = TcpListener::bind((host.trim(), 0)).await.with_context(|| format!("a mail relay cannot listen on {}", host.trim()))?;
+        let host = bridge().await?;
+        let listener = TcpListener::bind((host, 0)).await.with_context(|| format!("a mail relay cannot listen on {host}"))?;
         let address = listener.local_addr()?;
         let mails: Arc<Mutex<Vec<Mail>>> = Arc::default();
         let kept = mails.clone();
