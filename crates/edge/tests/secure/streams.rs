@@ -4,6 +4,18 @@ use http::{Request, StatusCode};
 
 use super::*;
 
+/// What still comes of a body, to its orderly end.
+async fn rest(body: &mut h2::RecvStream) -> String {
+    let rest = async {
+        let mut rest = Vec::new();
+        while let Some(data) = body.data().await {
+            rest.extend_from_slice(&data.expect("no reset"));
+        }
+        String::from_utf8(rest).unwrap()
+    };
+    tokio::time::timeout(PATIENCE, rest).await.unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hold_ends_event_streams_in_frames_in_order_and_the_connection_goes_on() {
     let world = World::serving().await;
@@ -18,14 +30,7 @@ async fn a_hold_ends_event_streams_in_frames_in_order_and_the_connection_goes_on
     let first = body.data().await.unwrap().unwrap();
     assert_eq!(first, "data: 1\n\n");
     world.hold();
-    let rest = async {
-        let mut rest = Vec::new();
-        while let Some(data) = body.data().await {
-            rest.extend_from_slice(&data.expect("no reset"));
-        }
-        String::from_utf8(rest).unwrap()
-    };
-    let rest = tokio::time::timeout(PATIENCE, rest).await.unwrap();
+    let rest = rest(&mut body).await;
     assert!(rest.starts_with("retry: ") && rest.ends_with("\n\n"), "{rest:?}");
     let mut sender = sender.ready().await.unwrap();
     let (answer, _) = sender.send_request(Request::get("https://nobody.example/").body(()).unwrap(), true).unwrap();
@@ -110,14 +115,7 @@ async fn an_edge_that_stops_ends_streams_in_frames_in_order() {
     let mut body = answer.await.unwrap().into_body();
     assert_eq!(body.data().await.unwrap().unwrap(), "data: 1\n\n");
     stop.cancel();
-    let rest = async {
-        let mut rest = Vec::new();
-        while let Some(data) = body.data().await {
-            rest.extend_from_slice(&data.expect("no reset"));
-        }
-        String::from_utf8(rest).unwrap()
-    };
-    let rest = tokio::time::timeout(PATIENCE, rest).await.unwrap();
+    let rest = rest(&mut body).await;
     assert!(rest.starts_with("retry: ") && rest.ends_with("\n\n"), "{rest:?}");
     tokio::time::timeout(PATIENCE, connection).await.unwrap().unwrap().expect("the connection ends in order");
 }
