@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::Thread;
 use std::time::{Duration, SystemTime};
 
-use json::{Clock, Text};
+use json::{Clock, Text, name};
 
 /// Octets that may wait on one page.
 const WAITING: usize = 4 * 1024 * 1024;
@@ -59,53 +59,53 @@ pub(crate) struct Line<'a> {
 
 impl Line<'_> {
     fn write(&self, out: &mut Vec<u8>, clock: &mut Clock, now: SystemTime) {
-        let mut text = Text::begin(out);
-        text.word("time", clock.read(now));
-        text.word("log", self.log);
-        text.foreign("id", self.id);
-        text.word("trace", self.trace);
-        text.word("span", self.span);
-        text.shown("client", &self.client);
+        let mut text = Text::begin(out, clock.read(now));
+        text.word(name!("log"), self.log);
+        text.foreign(name!("id"), self.id);
+        text.word(name!("trace"), self.trace);
+        text.word(name!("span"), self.span);
+        text.shown(name!("client"), &self.client);
         // Neither a method nor a host in canonical form holds anything to escape, nor do names of ours.
-        text.word("method", self.method);
-        text.word("host", self.host);
-        text.foreign("path", self.path);
-        text.number("status", u64::from(self.status));
+        text.word(name!("method"), self.method);
+        text.word(name!("host"), self.host);
+        text.foreign(name!("path"), self.path);
+        text.number(name!("status"), u64::from(self.status));
         if let Some(reason) = self.reason {
-            text.word("reason", reason);
+            text.word(name!("reason"), reason);
         }
-        text.number("request_bytes", self.request_bytes);
-        text.number("response_bytes", self.response_bytes);
+        text.number(name!("request_bytes"), self.request_bytes);
+        text.number(name!("response_bytes"), self.response_bytes);
         if let Some((encoding, plain)) = self.squeezed {
-            text.word("encoding", encoding);
-            text.number("plain_bytes", plain);
+            text.word(name!("encoding"), encoding);
+            text.number(name!("plain_bytes"), plain);
         }
-        text.milliseconds("ms", self.took);
+        text.milliseconds(name!("ms"), self.took);
         if let Some(answered) = self.answered {
-            text.milliseconds("upstream_ms", answered);
+            text.milliseconds(name!("upstream_ms"), answered);
         }
         if let Some(upstream) = self.upstream {
-            text.address("upstream", upstream);
+            text.address(name!("upstream"), upstream);
         }
         if self.tries > 1 {
-            text.number("tries", u64::from(self.tries));
+            text.number(name!("tries"), u64::from(self.tries));
         }
-        for (name, value) in [("tenant", self.tenant), ("cell", self.cell)] {
-            if let Some(value) = value {
-                text.word(name, value);
-            }
+        if let Some(tenant) = self.tenant {
+            text.word(name!("tenant"), tenant);
+        }
+        if let Some(cell) = self.cell {
+            text.word(name!("cell"), cell);
         }
         if let Some(epoch) = self.epoch {
-            text.number("epoch", epoch);
+            text.number(name!("epoch"), epoch);
         }
         if self.cut {
-            text.yes("cut");
+            text.yes(name!("cut"));
         }
         if let Some(cache) = self.cache {
-            text.word("cache", cache);
+            text.word(name!("cache"), cache);
         }
         if self.one_in.get() > 1 {
-            text.number("one_in", u64::from(self.one_in.get()));
+            text.number(name!("one_in"), u64::from(self.one_in.get()));
         }
         text.end();
     }

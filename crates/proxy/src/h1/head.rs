@@ -4,7 +4,8 @@ use std::mem::MaybeUninit;
 use std::net::Ipv6Addr;
 use std::ops::Range;
 
-use super::framing;
+use super::write::{COLON, LINE_END};
+use super::{framing, write};
 use crate::page::Reason;
 
 /// How large a head may be.
@@ -77,6 +78,29 @@ impl Lines {
     fn find(&self, name: &str) -> Option<&[u8]> {
         self.iter().find(|(this, _)| this.eq_ignore_ascii_case(name.as_bytes())).map(|(_, value)| value)
     }
+
+    /// Writes the fields whose names travel. Those that stand next to each other just as they would be written go in one piece: of most messages that is
+    /// nearly all.
+    fn write(&self, out: &mut Vec<u8>, travels: impl Fn(&[u8]) -> bool) {
+        let raw = &*self.raw;
+        let mut run = 0..0;
+        for FieldAt { name, value } in &self.fields {
+            if !travels(&raw[name.clone()]) {
+                continue;
+            }
+            if raw[name.end..value.start.max(name.end)] == *COLON && raw[value.end..].starts_with(LINE_END) {
+                if run.end != name.start {
+                    out.extend_from_slice(&raw[run]);
+                    run = name.start..name.start;
+                }
+                run.end = value.end + LINE_END.len();
+            } else {
+                out.extend_from_slice(&raw[std::mem::take(&mut run)]);
+                write::field(out, &raw[name.clone()], &raw[value.clone()]);
+            }
+        }
+        out.extend_from_slice(&raw[run]);
+    }
 }
 
 /// Notes where parsed fields stand in `raw`.
@@ -97,9 +121,9 @@ fn place(raw: &[u8], part: &[u8]) -> Range<usize> {
 #[derive(Debug, Clone, Default)]
 pub struct RequestHead {
     lines: Lines,
-    method: Range<usize>,
-    target: Range<usize>,
-    authority: Option<Range<usize>>,
+    /// Method and target, which are text.
+    line: String,
+    method: usize,
     minor: u8,
     host_value: Range<usize>,
     host: String,
@@ -126,41 +150,23 @@ impl RequestHead {
             return Err(Reason::MalformedHead);
         }
         self.minor = minor;
-        self.method = place(raw, method.as_bytes());
-        let target = place(raw, target.as_bytes());
+        let (authority, path) = split_target(method, target)?;
+        let authority = authority.map(|authority| place(raw, authority.as_bytes()));
+        self.line.clear();
+        self.line.push_str(method);
+        self.method = method.len();
+        self.line.push_str(path);
         note(raw, parsed.headers, &mut self.lines.fields);
-        self.split_target(target)?;
-        self.read_host()
+        self.read_host(authority)
     }
 
-    /// Origin form, `*` for OPTIONS, or absolute form, of which the path is kept.
-    fn split_target(&mut self, target: Range<usize>) -> Result<(), Reason> {
-        let text = &self.lines.raw[target.clone()];
-        self.authority = None;
-        if text.starts_with(b"/") || (text == b"*" && self.method() == "OPTIONS") {
-            self.target = target;
-            return Ok(());
-        }
-        const SCHEME: &[u8] = b"http://";
-        if text.len() <= SCHEME.len() || !text[..SCHEME.len()].eq_ignore_ascii_case(SCHEME) {
-            return Err(Reason::MalformedHead);
-        }
-        let start = target.start + SCHEME.len();
-        // Without a path of its own the whole is refused: nobody writes it, and `?` in place of `/` is read in several ways.
-        let slash = text[SCHEME.len()..].iter().position(|&b| b == b'/').ok_or(Reason::MalformedHead)?;
-        self.authority = Some(start..start + slash);
-        self.target = start + slash..target.end;
-        Ok(())
-    }
-
-    fn read_host(&mut self) -> Result<(), Reason> {
+    /// A target in absolute form names the same host.
+    fn read_host(&mut self, authority: Option<Range<usize>>) -> Result<(), Reason> {
         let mut hosts = self.lines.fields.iter().filter(|at| framing::eq(&self.lines.raw[at.name.clone()], b"host"));
         let (Some(host), None) = (hosts.next(), hosts.next()) else { return Err(Reason::BadHost) };
         self.host_value = host.value.clone();
         let value = &self.lines.raw[self.host_value.clone()];
-        if let Some(authority) = &self.authority
-            && !self.lines.raw[authority.clone()].eq_ignore_ascii_case(value)
-        {
+        if authority.is_some_and(|authority| !self.lines.raw[authority].eq_ignore_ascii_case(value)) {
             return Err(Reason::BadHost);
         }
         self.host.clear();
@@ -172,13 +178,13 @@ impl RequestHead {
     /// The method.
     #[must_use]
     pub fn method(&self) -> &str {
-        std::str::from_utf8(&self.lines.raw[self.method.clone()]).unwrap_or_default()
+        &self.line[..self.method]
     }
 
     /// Path and query, or `*`.
     #[must_use]
     pub fn target(&self) -> &str {
-        std::str::from_utf8(&self.lines.raw[self.target.clone()]).unwrap_or_default()
+        &self.line[self.method..]
     }
 
     /// The path without its query, which may hold secrets.
@@ -221,6 +227,11 @@ impl RequestHead {
         self.lines.iter()
     }
 
+    /// Writes those whose names travel on.
+    pub(crate) fn write_fields(&self, out: &mut Vec<u8>, travels: impl Fn(&[u8]) -> bool) {
+        self.lines.write(out, travels);
+    }
+
     /// Value of the first field of this name.
     #[must_use]
     pub fn find(&self, name: &str) -> Option<&[u8]> {
@@ -245,6 +256,18 @@ impl RequestHead {
     pub fn is_idempotent(&self) -> bool {
         self.is_safe() || matches!(self.method(), "PUT" | "DELETE")
     }
+}
+
+/// Origin form, `*` for OPTIONS, or absolute form: its authority, if it has one, and its path.
+fn split_target<'t>(method: &str, target: &'t str) -> Result<(Option<&'t str>, &'t str), Reason> {
+    if target.starts_with('/') || (target == "*" && method == "OPTIONS") {
+        return Ok((None, target));
+    }
+    const SCHEME: &str = "http://";
+    let rest = target.get(SCHEME.len()..).filter(|rest| !rest.is_empty() && target[..SCHEME.len()].eq_ignore_ascii_case(SCHEME)).ok_or(Reason::MalformedHead)?;
+    // Without a path of its own the whole is refused: nobody writes it, and `?` in place of `/` is read in several ways.
+    let slash = rest.find('/').ok_or(Reason::MalformedHead)?;
+    Ok((Some(&rest[..slash]), &rest[slash..]))
 }
 
 /// The host of a Host field, without port and final dot.
@@ -329,6 +352,11 @@ impl ResponseHead {
     /// Names and values, in the order in which they came.
     pub fn fields(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         self.lines.iter()
+    }
+
+    /// Writes those whose names travel on.
+    pub(crate) fn write_fields(&self, out: &mut Vec<u8>, travels: impl Fn(&[u8]) -> bool) {
+        self.lines.write(out, travels);
     }
 
     /// Where names and values stand in the octets that were read.

@@ -41,21 +41,16 @@ pub(crate) fn request(out: &mut Vec<u8>, head: &RequestHead, onward: &Onward<'_>
     for part in [head.method().as_bytes(), b" ", head.target().as_bytes(), b" HTTP/1.1\r\nHost: ", head.host_value(), b"\r\n"] {
         out.extend_from_slice(part);
     }
-    for (name, value) in head.fields() {
-        let travels = match kind(name) {
-            Kind::EndToEnd => {
-                let stays = onward.conditions.as_ref().is_some_and(|own| own.hides(name));
-                !stays && (!onward.lists || !listed(head.fields(), name))
-            }
-            Kind::Forwarding => onward.faces == Faces::Edges,
-            Kind::Expect => onward.expects && eq(name, b"expect"),
-            Kind::TraceState => onward.context.continued,
-            Kind::Hop | Kind::Host | Kind::TraceParent | Kind::Atoll => false,
-        };
-        if travels {
-            field(out, name, value);
+    head.write_fields(out, |name| match kind(name) {
+        Kind::EndToEnd => {
+            let stays = onward.conditions.as_ref().is_some_and(|own| own.hides(name));
+            !stays && (!onward.lists || !listed(head.fields(), name))
         }
-    }
+        Kind::Forwarding => onward.faces == Faces::Edges,
+        Kind::Expect => onward.expects && eq(name, b"expect"),
+        Kind::TraceState => onward.context.continued,
+        Kind::Hop | Kind::Host | Kind::TraceParent | Kind::Atoll => false,
+    });
     if onward.faces == Faces::Visitors {
         for name in [&b"X-Forwarded-For"[..], b"X-Real-IP"] {
             field(out, name, onward.client.as_bytes());
@@ -125,11 +120,8 @@ fn status_line(out: &mut Vec<u8>, head: &ResponseHead) {
 
 fn response_fields(out: &mut Vec<u8>, head: &ResponseHead, faces: Faces, replaced: &[Option<(&str, &str)>]) {
     let is_replaced = |name: &[u8]| replaced.iter().flatten().any(|(other, _)| name.eq_ignore_ascii_case(other.as_bytes()));
-    travelling(head, &mut |name, value| {
-        if !is_replaced(name) {
-            field(out, name, value);
-        }
-    });
+    let lists = lists(head);
+    head.write_fields(out, |name| travels(head, lists, name) && !is_replaced(name));
     // Gates say why they answer themselves; instances have no say in that.
     if let Some(reason) = head.find(REASON_HEADER).filter(|_| faces == Faces::Visitors) {
         field(out, REASON_HEADER.as_bytes(), reason);
@@ -138,13 +130,19 @@ fn response_fields(out: &mut Vec<u8>, head: &ResponseHead, faces: Faces, replace
 
 /// Shows the fields of an answer that travel on.
 pub(crate) fn travelling(head: &ResponseHead, see: &mut dyn FnMut(&[u8], &[u8])) {
-    let lists = head.find("connection").is_some();
-    for (name, value) in head.fields() {
-        let travels = !matches!(kind(name), Kind::Hop | Kind::Atoll);
-        if travels && !(lists && listed(head.fields(), name)) {
-            see(name, value);
-        }
+    let lists = lists(head);
+    for (name, value) in head.fields().filter(|(name, _)| travels(head, lists, name)) {
+        see(name, value);
     }
+}
+
+/// Whether a field of an answer travels on; `lists` where Connection names some that do not.
+fn travels(head: &ResponseHead, lists: bool, name: &[u8]) -> bool {
+    !matches!(kind(name), Kind::Hop | Kind::Atoll) && !(lists && listed(head.fields(), name))
+}
+
+fn lists(head: &ResponseHead) -> bool {
+    head.find("connection").is_some()
 }
 
 fn framing(out: &mut Vec<u8>, body: BodyOut, announced: Option<u64>) {
@@ -173,8 +171,12 @@ pub(crate) fn decimal(out: &mut Vec<u8>, mut value: u64) {
     }
 }
 
-fn field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
-    for part in [name, b": ", value, b"\r\n"] {
+/// What stands between name and value, and behind both.
+pub(super) const COLON: &[u8] = b": ";
+pub(super) const LINE_END: &[u8] = b"\r\n";
+
+pub(super) fn field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    for part in [name, COLON, value, LINE_END] {
         out.extend_from_slice(part);
     }
 }
