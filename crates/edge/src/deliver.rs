@@ -84,12 +84,12 @@ impl Deliver {
     }
 
     /// The place that a request has among those who wait, or one that it takes; `None` where there is none left.
-    fn place<'p, 'q>(&'q self, place: &'p mut Option<Place<'q>>, tenant: &str, ticket: &mut Ticket) -> Option<&'p Place<'q>> {
+    fn place<'p, 'q>(&'q self, place: &'p mut Option<Place<'q>>, tenant: &str, number: &mut Option<u64>) -> Option<&'p Place<'q>> {
         if place.as_ref().is_none_or(|place| place.tenant() != tenant) {
             // The one of another tenant is given up first.
             *place = None;
-            *place = self.queue.enter(tenant, ticket.number);
-            ticket.number = place.as_ref().map(Place::number).or(ticket.number);
+            *place = self.queue.enter(tenant, *number);
+            *number = place.as_ref().map(Place::number).or(*number);
         }
         place.as_ref()
     }
@@ -114,7 +114,7 @@ impl Decide for Deliver {
                 Lookup::Unknown => return Action::Answer(Page::of(Reason::UnknownHost)),
                 Lookup::NoTable => return Action::Answer(Page::of(Reason::NoRoutes)),
             };
-            ticket.route = Some(route.clone());
+            let route = &*ticket.route.insert(route);
             if ticket.pass.is_none() {
                 match self.fair.enter(route.tenant(), route.class(), request.peer.ip()).await {
                     Ok(pass) => ticket.pass = Some(pass),
@@ -128,7 +128,7 @@ impl Decide for Deliver {
                 ticket.by = By::UsAsWanted;
                 return Action::Answer(Page::of(Reason::TenantSuspended));
             }
-            let wait = Wait::for_route(&route, ticket.refusal, request);
+            let wait = Wait::for_route(route, ticket.refusal, request);
             let Some(wait) = wait else {
                 // Those who waited go one after the other; meanwhile the tenant may have closed again.
                 if let Some(place) = &place
@@ -143,7 +143,7 @@ impl Decide for Deliver {
                 changes = Some(self.routes.changes());
                 continue;
             };
-            let Some(taken) = self.place(&mut place, route.tenant(), ticket) else { return Action::Answer(Page::of(wait.reason())) };
+            let Some(taken) = self.place(&mut place, route.tenant(), &mut ticket.number) else { return Action::Answer(Page::of(wait.reason())) };
             taken.closed();
             if let Some(page) = hold(&wait, deadline, changes).await {
                 return Action::Answer(page);

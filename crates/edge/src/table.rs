@@ -116,10 +116,17 @@ impl Routes {
     pub(crate) fn lookup(&self, host: &str) -> Lookup {
         let view = self.now.load();
         match view.table.lookup(host) {
-            Some(found) => match found.redirect {
-                None => Lookup::Found(found.route.clone(), view.gates.get(found.route.cell()).map(|gates| gates.group.clone()).unwrap_or_default()),
-                Some(redirect) => Lookup::Elsewhere(found.route.clone(), Elsewhere { to: redirect.to.to_owned(), status: redirect.status.code() }),
-            },
+            Some(found) => {
+                found.route.near();
+                let route = found.route.clone();
+                match found.redirect {
+                    None => {
+                        let group = view.gates.get(route.cell()).map(|gates| gates.group.clone()).unwrap_or_default();
+                        Lookup::Found(route, group)
+                    }
+                    Some(redirect) => Lookup::Elsewhere(route, Elsewhere { to: redirect.to.to_owned(), status: redirect.status.code() }),
+                }
+            }
             None if view.table.incarnation().is_empty() => Lookup::NoTable,
             None => Lookup::Unknown,
         }

@@ -45,7 +45,7 @@ pub(crate) struct Denied {
 #[derive(Debug)]
 pub(crate) struct Fair {
     began: Instant,
-    classes: RwLock<Arc<Classes>>,
+    classes: RwLock<Classes>,
     /// Of addresses, which strangers choose.
     hasher: RandomState,
     /// Of tenants' names, which the platform chooses.
@@ -74,20 +74,22 @@ impl Fair {
 
     /// Works by these classes from now on.
     pub(crate) fn set(&self, classes: Classes) {
-        *self.classes.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(classes);
+        *self.classes.write().unwrap_or_else(PoisonError::into_inner) = classes;
     }
 
     /// Lets a request in, now or in a moment; what it takes is counted until the pass is dropped.
     pub(crate) async fn enter(self: &Arc<Self>, tenant: &str, class: Option<&str>, client: IpAddr) -> Result<Pass, Denied> {
         let now = self.now();
-        let classes = self.classes.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let class = classes.of(class);
+        let (class, of_client) = {
+            let classes = self.classes.read().unwrap_or_else(PoisonError::into_inner);
+            (classes.of(class), classes.client())
+        };
         let tenant = self.tenant(tenant);
         let denied = |reason: Reason, after| {
             tenant.count_refusal(reason.status());
             Err(Denied { reason, after })
         };
-        if let Some(rate) = classes.client()
+        if let Some(rate) = of_client
             && let Some(Err(after)) = self.client(client).map(|client| client.take(rate, now))
         {
             return denied(Reason::ClientLimited, after);
@@ -156,7 +158,11 @@ impl Fair {
         let hash = self.quick.hash_one(name);
         // By the middle of the hash: the map goes by both ends.
         let mut shard = lock(&self.tenants[shard(hash >> 24)]);
-        if let Some(tenant) = shard.find(hash, |tenant| tenant.is(name)) {
+        let found = shard.find(hash, |tenant| {
+            tenant.near();
+            tenant.is(name)
+        });
+        if let Some(tenant) = found {
             return tenant.clone();
         }
         let tenant = Arc::new(Tenant::new(name));

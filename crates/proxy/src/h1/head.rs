@@ -264,7 +264,10 @@ fn split_target<'t>(method: &str, target: &'t str) -> Result<(Option<&'t str>, &
         return Ok((None, target));
     }
     const SCHEME: &str = "http://";
-    let rest = target.get(SCHEME.len()..).filter(|rest| !rest.is_empty() && target[..SCHEME.len()].eq_ignore_ascii_case(SCHEME)).ok_or(Reason::MalformedHead)?;
+    let rest = target
+        .get(SCHEME.len()..)
+        .filter(|rest| !rest.is_empty() && target[..SCHEME.len()].eq_ignore_ascii_case(SCHEME))
+        .ok_or(Reason::MalformedHead)?;
     // Without a path of its own the whole is refused: nobody writes it, and `?` in place of `/` is read in several ways.
     let slash = rest.find('/').ok_or(Reason::MalformedHead)?;
     Ok((Some(&rest[..slash]), &rest[slash..]))

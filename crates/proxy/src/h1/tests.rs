@@ -200,6 +200,22 @@ proptest! {
     }
 
     #[test]
+    fn fields_are_written_in_one_form_however_they_came(fields in prop::collection::vec(("[A-C]{1,2}", "(: ?|:  |:\t)", "([a-z][a-z ]{0,5}[a-z])?", " ?"), 0..8), gone in "[A-C]{1,2}") {
+        let mut text = String::from("GET / HTTP/1.1\r\nHost: a.example\r\n");
+        let mut wanted = String::from("Host: a.example\r\n");
+        for (name, colon, value, end) in &fields {
+            text += &format!("{name}{colon}{value}{end}\r\n");
+            if *name != gone {
+                wanted += &format!("{name}: {value}\r\n");
+            }
+        }
+        let (mut head, mut out) = (RequestHead::default(), Vec::new());
+        head.parse(format!("{text}\r\n").as_bytes()).unwrap();
+        head.write_fields(&mut out, |name| name != gone.as_bytes());
+        prop_assert_eq!(String::from_utf8(out).unwrap(), wanted);
+    }
+
+    #[test]
     fn no_octets_make_a_head_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         let mut scan = Scan::default();
         let _ = scan.end(&bytes);
