@@ -138,7 +138,10 @@ pub(crate) fn travelling(head: &ResponseHead, see: &mut dyn FnMut(&[u8], &[u8]))
 
 /// Whether a field of an answer travels on; `lists` where Connection names some that do not.
 fn travels(head: &ResponseHead, lists: bool, name: &[u8]) -> bool {
-    !matches!(kind(name), Kind::Hop | Kind::Atoll) && !(lists && listed(head.fields(), name))
+    match kind(name) {
+        Kind::Hop | Kind::Atoll => false,
+        _ => !lists || !listed(head.fields(), name),
+    }
 }
 
 fn lists(head: &ResponseHead) -> bool {
