@@ -4,14 +4,13 @@
 //! socket has taken all of it, so that waiting for a slow visitor is waiting, not buffering.
 
 use std::io::{self, BufRead as _, IoSlice, Read, Write};
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use rustls::server::{Acceptor, ClientHello};
 use rustls::{HandshakeKind, ServerConfig, ServerConnection};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::ReadBuf;
 use tokio::net::TcpStream;
 
 use crate::stream::Stream;
@@ -141,7 +140,7 @@ impl TlsStream {
     }
 
     /// Whether everything sealed was sent.
-    fn flushed(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(crate) fn flushed(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             let flushed = self.state().flush(&self.tcp);
             match flushed {
@@ -309,10 +308,10 @@ impl Stream for TlsStream {
 }
 
 /// For protocols whose library polls.
-impl AsyncRead for TlsStream {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+impl TlsStream {
+    pub(crate) fn poll_read(&self, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         loop {
-            match Stream::try_read(&*self, into.initialize_unfilled()) {
+            match self.try_read(into.initialize_unfilled()) {
                 Ok(count) => {
                     into.advance(count);
                     return Poll::Ready(Ok(()));
@@ -322,36 +321,18 @@ impl AsyncRead for TlsStream {
             }
         }
     }
-}
 
-impl AsyncWrite for TlsStream {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, from: &[u8]) -> Poll<io::Result<usize>> {
+    pub(crate) fn poll_write(&self, cx: &mut Context<'_>, from: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         loop {
-            match Stream::try_write(&*self, from) {
+            match self.try_write_vectored(from) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready!(self.tcp.poll_write_ready(cx))?,
                 other => return Poll::Ready(other),
             }
         }
     }
 
-    fn poll_write_vectored(self: Pin<&mut Self>, cx: &mut Context<'_>, from: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        loop {
-            match Stream::try_write_vectored(&*self, from) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready!(self.tcp.poll_write_ready(cx))?,
-                other => return Poll::Ready(other),
-            }
-        }
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.flushed(cx)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    /// Says under TLS, and then without, that nothing more comes.
+    pub(crate) fn poll_end(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.state().tls.send_close_notify();
         ready!(self.flushed(cx))?;
         Poll::Ready(socket2::SockRef::from(&self.tcp).shutdown(std::net::Shutdown::Write))
