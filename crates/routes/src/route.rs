@@ -85,16 +85,19 @@ impl Route {
         &self.0
     }
 
+    #[inline]
     fn number(&self, at: usize) -> usize {
         usize::from(self.0.as_bytes()[at])
     }
 
+    #[inline]
     fn header_length(&self) -> usize {
         self.number(0) << 7 | self.number(1)
     }
 
     /// The tenant.
     #[must_use]
+    #[inline]
     pub fn tenant(&self) -> &str {
         let at = PREFIX + TENANT.len();
         &self.0[at..at + self.number(2)]
@@ -102,6 +105,7 @@ impl Route {
 
     /// Its cell.
     #[must_use]
+    #[inline]
     pub fn cell(&self) -> &str {
         let at = PREFIX + TENANT.len() + self.number(2) + CELL.len();
         &self.0[at..at + self.number(3)]
@@ -109,6 +113,7 @@ impl Route {
 
     /// Number of that ownership.
     #[must_use]
+    #[inline]
     pub fn epoch(&self) -> Epoch {
         let at = TENANT.len() + self.number(2) + CELL.len() + self.number(3) + EPOCH.len();
         let digits = self.header().as_bytes()[at..].iter().take_while(|b| b.is_ascii_digit());
@@ -117,35 +122,41 @@ impl Route {
 
     /// Whether and how it is served.
     #[must_use]
+    #[inline]
     pub fn state(&self) -> RouteState {
         state_of(self.0.as_bytes()[4] & STATE).unwrap_or_default()
     }
 
     /// Whether edges compress its answers.
     #[must_use]
+    #[inline]
     pub fn compress(&self) -> EdgeCompress {
         self.edge().compress
     }
 
     /// Which of its answers edges keep.
     #[must_use]
+    #[inline]
     pub fn cache(&self) -> EdgeCache {
         self.edge().cache
     }
 
     /// What edges do with its answers.
+    #[inline]
     pub(crate) fn edge(&self) -> EdgeSpec {
         edge_of(self.0.as_bytes()[4]).unwrap_or_default()
     }
 
     /// Class of limits.
     #[must_use]
+    #[inline]
     pub fn class(&self) -> Option<&str> {
         Some(&self.0[PREFIX + self.header_length()..]).filter(|class| !class.is_empty())
     }
 
     /// Value of the tenant header, signed under the cell's key.
     #[must_use]
+    #[inline]
     pub fn header(&self) -> &str {
         &self.0[PREFIX..PREFIX + self.header_length()]
     }
@@ -167,12 +178,14 @@ impl Route {
     }
 
     /// Asks for all of its text, which is in no cache mostly: lines that are asked for at once take the time of one.
+    #[inline]
     pub fn near(&self) {
         let octets = self.0.as_bytes();
         std::hint::black_box([0, LINE, 2 * LINE, 3 * LINE].map(|at| octets.get(at).copied()));
     }
 
     /// Where its text stands: equal for those that share it.
+    #[inline]
     pub(crate) fn place(&self) -> usize {
         Arc::as_ptr(&self.0).cast::<u8>().addr()
     }

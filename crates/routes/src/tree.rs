@@ -1,8 +1,8 @@
 //! The hosts of a table: a tree by hash whose leaves are packed, shared between versions.
 //!
 //! A change copies the branches on the way to one leaf and that leaf, never more, so a version costs nothing to keep: readers, the feed, the disk and the audit
-//! each look at one of their own. A leaf is two pieces of memory, one page mostly: what is compared, and what it leads to. What a look-up costs is memory that is
-//! in no cache: about two lines of one page, and for a wildcard's host as much again. The hash only steers, equality is by name; it is fixed, of good quality and nowhere stored: names that collide
+//! each look at one of their own. What a look-up costs is memory that is in no cache, so all that is known of a host stands in one place of
+//! its leaf: about two lines of one page, and for a wildcard's host as much again. The hash only steers, equality is by name; it is fixed, of good quality and nowhere stored: names that collide
 //! on purpose make the tree deeper by a level or two, no more.
 
 use std::hash::{DefaultHasher, Hasher as _};
@@ -12,9 +12,9 @@ use crate::view::{HostRef, RedirectRef};
 use crate::{RecordRef, RedirectStatus, Route};
 
 /// Children of a branch.
-const FAN: usize = 8;
-const BITS: u32 = 3;
-/// Most hosts of a leaf above the deepest level; a leaf that grows beyond becomes eight.
+const FAN: usize = 1 << BITS;
+const BITS: u32 = 4;
+/// Most hosts of a leaf above the deepest level; a leaf that grows beyond becomes sixteen.
 const MOST: usize = 128;
 /// A table of more hosts is built by two threads.
 const LARGE: usize = 500_000;
@@ -27,12 +27,10 @@ const UNSERVED: u8 = 0x10;
 /// The route is not signed: nobody is served. Kept here as well, so that a look-up needs not read the route.
 const UNSIGNED: u8 = 0x20;
 
-/// Octets of a leaf's slot for each host: lower half of the hash, length of the domain, length of the target, kind, the domain.
-const SLOT: usize = 7 + SHORT;
 /// How far beside its place by guess a host usually stands, in slots.
 const BESIDE: usize = 2;
-/// Longest domain that stands in its slot; longer ones, and those with a target, stand behind all slots, and the slot says where.
-const SHORT: usize = 29;
+/// Longest domain that stands in its slot; longer ones, and those with a target, stand in a text of the leaf's, and the slot says where. With it a slot has no gap.
+const SHORT: usize = 33;
 
 /// All hosts.
 #[derive(Debug, Clone, Default)]
@@ -48,11 +46,25 @@ enum Node {
     Leaf(Leaf),
 }
 
-/// Hosts in the order of the lower half of their hashes, in slots of one size: where a host stands is guessed, and its name stands right there.
+/// Hosts in the order of the lower half of their hashes: where a host stands is guessed, and all that is known of it stands right there.
 #[derive(Debug, Clone, Default)]
 struct Leaf {
-    octets: Arc<[u8]>,
-    routes: Arc<[Route]>,
+    slots: Arc<[Slot]>,
+    /// Domains and targets that find no room in their slots.
+    texts: Arc<[u8]>,
+}
+
+/// One host of a leaf.
+#[derive(Debug)]
+struct Slot {
+    route: Route,
+    /// Lower half.
+    hash: u32,
+    host: u8,
+    to: u8,
+    kind: u8,
+    /// The domain, or where it begins in the texts; its target follows it there.
+    short: [u8; SHORT],
 }
 
 impl Default for Node {
@@ -210,7 +222,7 @@ impl Tree {
                     node = &children[nibble(hash, depth)];
                     depth += 1;
                 }
-                Node::Leaf(leaf) => return leaf.find(low(hash), host).map(|at| leaf.item(at)),
+                Node::Leaf(leaf) => return leaf.find(low(hash), host).map(|at| leaf.item(&leaf.slots[at])),
             }
         }
     }
@@ -239,7 +251,7 @@ impl Tree {
         while let Some(node) = waiting.pop() {
             match node {
                 Node::Branch(children) => waiting.extend(children.iter()),
-                Node::Leaf(leaf) if (0..leaf.len()).any(|at| leaf.said(at).2 & (UNSERVED | UNSIGNED) != 0) => return false,
+                Node::Leaf(leaf) if leaf.slots.iter().any(|slot| slot.kind & (UNSERVED | UNSIGNED) != 0) => return false,
                 Node::Leaf(_) => {}
             }
         }
@@ -253,7 +265,7 @@ impl Tree {
             loop {
                 match waiting.pop()? {
                     Node::Branch(children) => waiting.extend(children.iter().rev()),
-                    Node::Leaf(leaf) => return Some((0..leaf.len()).map(move |at| leaf.item(at))),
+                    Node::Leaf(leaf) => return Some(leaf.slots.iter().map(move |slot| leaf.item(slot))),
                 }
             }
         })
@@ -317,10 +329,6 @@ fn put(node: &mut Node, depth: u32, hash: u64, item: Item<'_>) -> bool {
     }
 }
 
-fn number(octets: &[u8]) -> u32 {
-    u32::from_le_bytes([octets[0], octets[1], octets[2], octets[3]])
-}
-
 /// A leaf that grew too large becomes a branch of small ones.
 fn split(items: &[(u32, Item<'_>)], depth: u32) -> Node {
     let mut children: [Vec<(u32, Item<'_>)>; FAN] = std::array::from_fn(|_| Vec::new());
@@ -347,101 +355,90 @@ fn map_routes(node: &mut Node, new: &mut impl FnMut(&Item<'_>) -> Option<Route>)
     match node {
         Node::Branch(children) => Arc::make_mut(children).iter_mut().for_each(|child| map_routes(child, new)),
         Node::Leaf(leaf) => {
-            let routes: Vec<_> = (0..leaf.len()).map(|at| new(&leaf.item(at))).collect();
+            let routes: Vec<_> = leaf.slots.iter().map(|slot| new(&leaf.item(slot))).collect();
             if routes.iter().any(Option::is_some) {
-                let routes: Vec<_> = routes.into_iter().zip(leaf.routes.iter()).map(|(new, old)| new.unwrap_or_else(|| old.clone())).collect();
-                let items: Vec<_> = leaf.items().into_iter().zip(&routes).map(|((hash, item), route)| (hash, Item { route, ..item })).collect();
+                let mut items = leaf.items();
+                for ((_, item), new) in items.iter_mut().zip(&routes) {
+                    item.route = new.as_ref().unwrap_or(item.route);
+                }
                 *leaf = Leaf::build(&items);
             }
         }
     }
 }
 
+impl Slot {
+    fn new(hash: u32, item: &Item<'_>, texts: &mut Vec<u8>) -> Self {
+        let mut short = [0; SHORT];
+        if item.to.is_empty() && item.domain.len() <= SHORT {
+            short[..item.domain.len()].copy_from_slice(item.domain.as_bytes());
+        } else {
+            // A domain has at most 253 octets; a leaf of the deepest level would need eight million hosts of one hash to pass four gigabytes.
+            #[expect(clippy::cast_possible_truncation, reason = "see above")]
+            short[..4].copy_from_slice(&(texts.len() as u32).to_le_bytes());
+            texts.extend_from_slice(item.domain.as_bytes());
+            texts.extend_from_slice(item.to.as_bytes());
+        }
+        let unsigned = if item.route.is_signed() { 0 } else { UNSIGNED };
+        #[expect(clippy::cast_possible_truncation, reason = "a domain has at most 253 octets")]
+        let (host, to) = (item.domain.len() as u8, item.to.len() as u8);
+        Self { route: item.route.clone(), hash, host, to, kind: item.kind & !UNSIGNED | unsigned, short }
+    }
+
+    /// Domain and target.
+    fn said<'a>(&'a self, texts: &'a [u8]) -> (&'a [u8], &'a [u8]) {
+        let (host, to) = (usize::from(self.host), usize::from(self.to));
+        if to == 0 && host <= SHORT {
+            return (&self.short[..host], &[]);
+        }
+        let [a, b, c, d, ..] = self.short;
+        texts[u32::from_le_bytes([a, b, c, d]) as usize..][..host + to].split_at(host)
+    }
+}
+
 impl Leaf {
     /// From items in the order of their lower halves.
     fn build(items: &[(u32, Item<'_>)]) -> Self {
-        let is_short = |item: &Item<'_>| item.to.is_empty() && item.domain.len() <= SHORT;
-        let behind: usize = items.iter().filter(|(_, item)| !is_short(item)).map(|(_, item)| item.domain.len() + item.to.len()).sum();
-        let mut octets = vec![0; items.len() * SLOT];
-        octets.reserve_exact(behind);
-        for (at, (hash, item)) in items.iter().enumerate() {
-            let unsigned = if item.route.is_signed() { 0 } else { UNSIGNED };
-            let begin = if is_short(item) { None } else { Some(octets.len()) };
-            if begin.is_some() {
-                octets.extend_from_slice(item.domain.as_bytes());
-                octets.extend_from_slice(item.to.as_bytes());
-            }
-            let slot = &mut octets[at * SLOT..(at + 1) * SLOT];
-            slot[..4].copy_from_slice(&hash.to_le_bytes());
-            // A domain has at most 253 octets; a leaf of the deepest level would need eight million hosts of one hash to pass four gigabytes.
-            #[expect(clippy::cast_possible_truncation, reason = "see above")]
-            match begin {
-                None => slot[7..7 + item.domain.len()].copy_from_slice(item.domain.as_bytes()),
-                Some(begin) => slot[7..11].copy_from_slice(&(begin as u32).to_le_bytes()),
-            }
-            #[expect(clippy::cast_possible_truncation, reason = "a domain has at most 253 octets")]
-            slot[4..7].copy_from_slice(&[item.domain.len() as u8, item.to.len() as u8, item.kind & !UNSIGNED | unsigned]);
-        }
-        Self { octets: octets.into(), routes: items.iter().map(|(_, item)| item.route.clone()).collect() }
+        let mut texts = Vec::new();
+        let slots = items.iter().map(|(hash, item)| Slot::new(*hash, item, &mut texts)).collect();
+        // What is empty is one and the same, and takes no memory.
+        Self { slots, texts: if texts.is_empty() { Arc::default() } else { texts.into() } }
     }
 
-    fn len(&self) -> usize {
-        self.routes.len()
-    }
-
-    fn slot(&self, at: usize) -> &[u8] {
-        &self.octets[at * SLOT..(at + 1) * SLOT]
-    }
-
-    fn hash(&self, at: usize) -> u32 {
-        number(self.slot(at))
-    }
-
-    /// Domain, target, kind.
-    fn said(&self, at: usize) -> (&[u8], &[u8], u8) {
-        let slot = self.slot(at);
-        let (host, to, kind) = (usize::from(slot[4]), usize::from(slot[5]), slot[6]);
-        if to == 0 && host <= SHORT {
-            return (&slot[7..7 + host], &[], kind);
-        }
-        let begin = number(&slot[7..]) as usize;
-        (&self.octets[begin..begin + host], &self.octets[begin + host..begin + host + to], kind)
-    }
-
-    fn item(&self, at: usize) -> Item<'_> {
-        let (domain, to, kind) = self.said(at);
+    fn item<'a>(&'a self, slot: &'a Slot) -> Item<'a> {
+        let (domain, to) = slot.said(&self.texts);
         // They came as texts.
         let text = |octets| std::str::from_utf8(octets).unwrap_or_default();
-        Item { route: &self.routes[at], domain: text(domain), to: text(to), kind }
+        Item { route: &slot.route, domain: text(domain), to: text(to), kind: slot.kind }
     }
 
     fn items(&self) -> Vec<(u32, Item<'_>)> {
-        let mut items = Vec::with_capacity(self.len() + 1);
-        items.extend((0..self.len()).map(|at| (self.hash(at), self.item(at))));
+        let mut items = Vec::with_capacity(self.slots.len() + 1);
+        items.extend(self.slots.iter().map(|slot| (slot.hash, self.item(slot))));
         items
     }
 
     /// Asks for what stands around a place. No cache holds it, mostly; lines that are asked for at once take the time of one, while those that a search comes to
     /// one by one take each their own.
     fn near(&self, at: usize) {
-        let slots = self.octets.get(at.saturating_sub(BESIDE) * SLOT..).unwrap_or_default();
-        std::hint::black_box((self.routes.get(at).map(Route::place), [0, 1, 2, 3, 4].map(|n| slots.get(n * SLOT).copied())));
+        let slots = self.slots.get(at.saturating_sub(BESIDE)..).unwrap_or_default();
+        std::hint::black_box([0, 1, 2, 3, 4].map(|n| slots.get(n).map(|slot| slot.hash)));
     }
 
     /// Hashes are spread evenly, so the place is guessed from the hash and found a few steps beside.
     fn find(&self, hash: u32, host: HostRef<'_>) -> Option<usize> {
-        let count = self.len();
+        let (slots, count) = (&*self.slots, self.slots.len());
         let mut at = ((u64::from(hash) * count as u64) >> 32) as usize;
         self.near(at);
-        while at > 0 && self.hash(at - 1) >= hash {
+        while at > 0 && slots[at - 1].hash >= hash {
             at -= 1;
         }
-        while at < count && self.hash(at) < hash {
+        while at < count && slots[at].hash < hash {
             at += 1;
         }
-        while at < count && self.hash(at) == hash {
-            let (domain, _, kind) = self.said(at);
-            if domain == host.domain.as_bytes() && (kind & WILDCARD != 0) == host.wildcard {
+        while at < count && slots[at].hash == hash {
+            let slot = &slots[at];
+            if slot.said(&self.texts).0 == host.domain.as_bytes() && (slot.kind & WILDCARD != 0) == host.wildcard {
                 return Some(at);
             }
             at += 1;
