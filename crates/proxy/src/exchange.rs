@@ -27,6 +27,7 @@ use crate::pool::{Link, connect};
 use crate::server::{Faces, Times};
 use crate::squeeze::{self, Squeeze};
 use crate::stream::Stream;
+use crate::together::after_others;
 use crate::trace::Trace;
 use crate::tunnel;
 use crate::upload::{SendError, Upload};
@@ -92,7 +93,7 @@ impl<D: Decide, S: Stream> Connection<'_, D, S> {
         let mut decisions = 0;
         loop {
             decisions += 1;
-            let request = Request { head: &self.desk.head, peer: trace.came.peer, secure: trace.came.secure };
+            let request = Request { head: &self.desk.head, peer: trace.came.peer, secure: trace.came.secure, at: trace.started };
             let forward = match server.decide.decide(request, ticket).await {
                 Action::Forward(forward) => forward,
                 Action::Answer(page) => return upload.page(page),
@@ -103,6 +104,8 @@ impl<D: Decide, S: Stream> Connection<'_, D, S> {
             {
                 return outcome;
             }
+            // Before a connection is chosen, which may end while it waits.
+            after_others().await;
             match self.forward(&forward, &mut upload, wishes, trace, ticket).await {
                 Attempt::Out(Outcome::Page { page, body_read }) => {
                     let Some(entry) = self.stands_in(&page) else { return Outcome::Page { page, body_read } };
@@ -302,7 +305,7 @@ impl<D: Decide, S: Stream> Connection<'_, D, S> {
                 out.clear();
                 let adds = [trace.kept.map(Kept::status), server.decide.adds(ticket)];
                 write::response(out, answer, faces, form, framing.length, close, &adds);
-                let request = Request { head, peer: trace.came.peer, secure: trace.came.secure };
+                let request = Request { head, peer: trace.came.peer, secure: trace.came.secure, at: trace.started };
                 let end = if events::is_stream(answer, form) { server.decide.lasts(ticket, request, Lasting::Events, &worker.leaving) } else { None };
                 let (from, body) = (&link.stream, &mut framing.body);
                 let mut receiving = pin!(async {
@@ -384,7 +387,7 @@ impl<D: Decide, S: Stream> Connection<'_, D, S> {
         let Visitor { worker, stream, .. } = self.visitor;
         let times = &worker.server.options.times;
         let Desk { buffer, link_buffer, head, answer, out, .. } = &mut *self.desk;
-        let request = Request { head, peer: trace.came.peer, secure: trace.came.secure };
+        let request = Request { head, peer: trace.came.peer, secure: trace.came.secure, at: trace.started };
         let told = worker.server.decide.lasts(ticket, request, Lasting::Tunnel, &worker.leaving);
         let frames = answer.find("upgrade").is_some_and(|protocol| protocol.eq_ignore_ascii_case(b"websocket"));
         let end = told.map(|told| tunnel::End { told, frames });

@@ -34,6 +34,7 @@ mod squeeze;
 mod stream;
 pub mod tcp;
 mod tls;
+mod together;
 mod trace;
 mod tunnel;
 mod upload;
