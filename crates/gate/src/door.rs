@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use model::Epoch;
 use proxy::{Action, Decide, Forward, Labels, Lasting, Page, Place, Put, Reason, Request};
-use routes::{GateTenantState, REFUSAL_HEADER, Refusal, TENANT_HEADER, TenantHeader};
+use routes::{GateTenantState, REFUSAL_HEADER, Refusal, TENANT_HEADER};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::busy::UnderWay;
+use crate::busy::{Proved, Told, UnderWay};
 use crate::known::Memory;
 use crate::lasting::About;
 
@@ -30,7 +30,7 @@ pub(crate) struct Door {
 /// What is remembered of one request.
 #[derive(Debug, Default)]
 pub(crate) struct Ticket {
-    header: Option<Arc<TenantHeader>>,
+    proved: Option<Arc<Proved>>,
     /// Kept to the end of the request.
     under_way: Option<UnderWay>,
     stream: Option<Place<About>>,
@@ -59,15 +59,14 @@ impl Decide for Door {
         let mut waiting = None;
         loop {
             let known = self.memory.known();
-            let Some(header) = self.memory.verify(&known, text) else {
+            let Some(proved) = self.memory.verify(&known, text) else {
                 return refuse(Refusal::BadMac);
             };
-            ticket.header = Some(header.clone());
-            // Counted before the state is looked at, so that nobody slips in behind a tenant that was just closed.
-            ticket.under_way = Some(self.memory.busy.begin(header.clone(), !safe));
-            let known = self.memory.known();
-            let verdict = judge(known.tenant(&header.tenant), header.epoch, safe);
-            match verdict {
+            let header = &ticket.proved.insert(proved.clone()).header;
+            // Counted in the moment in which the state is looked at, so that nobody slips in behind a tenant that was just closed.
+            let (under_way, told) = self.memory.busy.begin(proved, !safe);
+            ticket.under_way = Some(under_way);
+            match judge(told, header.epoch, safe) {
                 Verdict::Serve if header.cell == known.state.cell => {
                     // Only here: where another cell serves is said also by a gate that is full.
                     if ticket.under_way.as_ref().is_some_and(UnderWay::is_too_many) {
@@ -95,18 +94,18 @@ impl Decide for Door {
     }
 
     fn add(&self, ticket: &Ticket, put: &mut Put<'_>) {
-        if let Some(header) = &ticket.header {
-            put(APPLICATION_HEADER, header.tenant.as_str());
+        if let Some(proved) = &ticket.proved {
+            put(APPLICATION_HEADER, proved.header.tenant.as_str());
         }
     }
 
     fn lasts(&self, ticket: &mut Ticket, _: Request<'_>, kind: Lasting, leaving: &CancellationToken) -> Option<CancellationToken> {
-        let header = ticket.header.clone()?;
-        Some(ticket.stream.insert(self.memory.lasting.begin(&self.memory, header, kind, leaving)).end())
+        let proved = ticket.proved.clone()?;
+        Some(ticket.stream.insert(self.memory.lasting.begin(&self.memory, proved, kind, leaving)).end())
     }
 
     fn labels<'t>(&self, ticket: &'t Ticket) -> Labels<'t> {
-        ticket.header.as_ref().map_or_else(Labels::default, |header| Labels {
+        ticket.proved.as_deref().map_or_else(Labels::default, |Proved { header, .. }| Labels {
             tenant: Some(header.tenant.as_str()),
             cell: Some(header.cell.as_str()),
             epoch: Some(header.epoch.0),
@@ -136,8 +135,8 @@ pub(crate) enum Verdict {
 }
 
 /// The table of ports and protocols: what the gate knows of the tenant, against what the edge says.
-pub(crate) fn judge(known: Option<(Epoch, GateTenantState)>, said: Epoch, safe: bool) -> Verdict {
-    let Some((epoch, state)) = known else { return Verdict::Refuse(Refusal::UnknownTenant) };
+pub(crate) fn judge(told: Told, said: Epoch, safe: bool) -> Verdict {
+    let Some((epoch, state)) = told else { return Verdict::Refuse(Refusal::UnknownTenant) };
     if said > epoch {
         return Verdict::Wait;
     }

@@ -1,16 +1,19 @@
 //! What a gate was told, ready for use.
 
 use std::collections::{BTreeMap, HashMap};
+use std::hash::BuildHasher as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use model::{Epoch, InstanceName, ServiceName, TenantName};
+use foldhash::fast::RandomState;
+use hashbrown::HashTable;
+use model::{InstanceName, ServiceName, TenantName};
 use proxy::{Group, Health, Probe, Upstream};
 use routes::{
     CellKey, GateHealth, GateInstanceReport, GateProbe, GateReport, GateState, GateStateError, GateTenantReport, GateTenantState, KeyId, TenantHeader,
 };
 use tokio::sync::watch;
 
-use crate::busy::Busy;
+use crate::busy::{Busy, Proved, Told};
 use crate::egress::Beyond;
 use crate::lasting::UnderWay;
 
@@ -41,7 +44,7 @@ pub(crate) struct Known {
     pub state: GateState,
     pub services: BTreeMap<ServiceName, Service>,
     pub entry: Group,
-    tenants: HashMap<TenantName, (Epoch, GateTenantState)>,
+    tenants: HashMap<TenantName, Told>,
     keys: HashMap<KeyId, CellKey>,
     members: Vec<Member>,
 }
@@ -67,7 +70,7 @@ impl Known {
             services.insert(service.name.clone(), Service { ports: service.ports().collect(), entry: service.entry, group });
         }
         let entry = services.values().find(|service| service.entry).map(|service| service.group.clone()).unwrap_or_default();
-        let tenants = state.tenants.iter().map(|tenant| (tenant.tenant.clone(), (tenant.epoch, tenant.state))).collect();
+        let tenants = state.tenants.iter().map(|tenant| (tenant.tenant.clone(), Some((tenant.epoch, tenant.state)))).collect();
         let keys = state.keys.iter().map(|key| (key.id.clone(), key.key.clone())).collect();
         Self { state, services, entry, tenants, keys, members }
     }
@@ -78,8 +81,8 @@ impl Known {
     }
 
     /// What it was told of a tenant.
-    pub(crate) fn tenant(&self, tenant: &TenantName) -> Option<(Epoch, GateTenantState)> {
-        self.tenants.get(tenant).copied()
+    pub(crate) fn tenant(&self, tenant: &TenantName) -> Told {
+        self.tenants.get(tenant).copied().flatten()
     }
 }
 
@@ -98,6 +101,30 @@ pub(crate) enum Refused {
     State(#[from] GateStateError),
 }
 
+/// Tenant headers that were proved, by their text.
+#[derive(Debug, Default)]
+struct Verified {
+    headers: HashTable<(Box<str>, Arc<Proved>)>,
+    /// Only what was proved comes in, and nobody proves what the platform did not sign.
+    hasher: RandomState,
+}
+
+impl Verified {
+    fn get(&self, text: &str) -> Option<Arc<Proved>> {
+        let is = |(this, proved): &(Box<str>, Arc<Proved>)| {
+            proved.near();
+            **this == *text
+        };
+        self.headers.find(self.hasher.hash_one(text), is).map(|(_, proved)| proved.clone())
+    }
+
+    fn insert(&mut self, text: &str, proved: Arc<Proved>) {
+        let Self { headers, hasher } = self;
+        let hash = hasher.hash_one(text);
+        headers.entry(hash, |(this, _)| **this == *text, |(this, _)| hasher.hash_one(&**this)).insert((text.into(), proved));
+    }
+}
+
 /// The gate's memory, shared by its doors.
 #[derive(Debug)]
 pub(crate) struct Memory {
@@ -108,7 +135,7 @@ pub(crate) struct Memory {
     /// Where destinations beyond the cell are.
     pub beyond: Beyond,
     known: RwLock<Arc<Known>>,
-    verified: RwLock<HashMap<Box<str>, Arc<TenantHeader>>>,
+    verified: RwLock<Verified>,
     /// Instances that are in the state no more but still have something under way.
     leaving: Mutex<Vec<Member>>,
     changed: watch::Sender<()>,
@@ -181,29 +208,33 @@ impl Memory {
             *leaving = before;
             *known = Arc::new(next);
             if keys_changed {
-                verified.clear();
+                verified.headers.clear();
             }
+            self.busy.tell(|tenant| known.tenant(tenant));
         }
         drop(leaving);
-        self.busy.sweep();
         self.changed.send_replace(());
     }
 
     /// Reads a tenant header and checks its MAC; a text that was good stays good for as long as the keys do.
-    pub(crate) fn verify(&self, known: &Known, text: &str) -> Option<Arc<TenantHeader>> {
-        if let Some(header) = self.verified.read().unwrap_or_else(PoisonError::into_inner).get(text) {
-            return Some(header.clone());
+    pub(crate) fn verify(&self, known: &Known, text: &str) -> Option<Arc<Proved>> {
+        if let Some(proved) = self.verified.read().unwrap_or_else(PoisonError::into_inner).get(text) {
+            return Some(proved);
         }
-        let header = Arc::new(TenantHeader::verify(text, |id| known.keys.get(id)).ok()?);
+        let header = TenantHeader::verify(text, |id| known.keys.get(id)).ok()?;
+        // Who takes a state waits for this lock, so what is told of the tenant stays so until it has its seat.
         let mut verified = self.verified.write().unwrap_or_else(PoisonError::into_inner);
+        let now = self.known();
+        let told = now.tenant(&header.tenant);
+        let proved = Arc::new(self.busy.proved(header, told));
         // Keys may have been replaced since `known` was read; what was proved by an old key must not be remembered past it.
-        if known.state.keys == self.known().state.keys {
-            if verified.len() >= LEAST_VERIFIED.max(2 * known.tenants.len()) {
-                verified.clear();
+        if known.state.keys == now.state.keys {
+            if verified.headers.len() >= LEAST_VERIFIED.max(2 * known.tenants.len()) {
+                verified.headers.clear();
             }
-            verified.insert(text.into(), header.clone());
+            verified.insert(text, proved.clone());
         }
-        Some(header)
+        Some(proved)
     }
 
     /// Every instance with something under way or in the state.

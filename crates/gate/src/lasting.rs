@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use proxy::{Lasting, Place, Streams};
-use routes::TenantHeader;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::busy::Proved;
 use crate::door::{Verdict, judge};
 use crate::known::{Known, Memory};
 
@@ -19,7 +19,7 @@ const GRACE: Duration = Duration::from_secs(5);
 /// What a stream goes on by.
 #[derive(Debug)]
 pub(crate) struct About {
-    header: Arc<TenantHeader>,
+    proved: Arc<Proved>,
     kind: Lasting,
     /// When it is ended, unless its tenant opens again.
     end: Option<Instant>,
@@ -27,12 +27,12 @@ pub(crate) struct About {
 
 impl About {
     fn is_served(&self, known: &Known) -> bool {
-        is_served(known, &self.header, self.kind)
+        is_served(known, &self.proved, self.kind)
     }
 }
 
 /// Whether this would still be let in. What goes through a tunnel may write.
-fn is_served(known: &Known, header: &TenantHeader, kind: Lasting) -> bool {
+fn is_served(known: &Known, Proved { header, .. }: &Proved, kind: Lasting) -> bool {
     let (epoch, safe) = (header.epoch, kind == Lasting::Events);
     judge(known.tenant(&header.tenant), epoch, safe) == Verdict::Serve
 }
@@ -46,9 +46,9 @@ pub(crate) struct UnderWay {
 
 impl UnderWay {
     /// A stream begins.
-    pub(crate) fn begin(&self, memory: &Memory, header: Arc<TenantHeader>, kind: Lasting, leaving: &CancellationToken) -> Place<About> {
-        let place = self.streams.begin(header.tenant.as_str(), About { header: header.clone(), kind, end: None }, leaving);
-        if !is_served(&memory.known(), &header, kind) {
+    pub(crate) fn begin(&self, memory: &Memory, proved: Arc<Proved>, kind: Lasting, leaving: &CancellationToken) -> Place<About> {
+        let place = self.streams.begin(proved.header.tenant.as_str(), About { proved: proved.clone(), kind, end: None }, leaving);
+        if !is_served(&memory.known(), &proved, kind) {
             // It began while its tenant was closed.
             self.late.notify_one();
         }
