@@ -116,7 +116,7 @@ impl Decide for Deliver {
             };
             let route = &*ticket.route.insert(route);
             if ticket.pass.is_none() {
-                match self.fair.enter(route.tenant(), route.class(), request.peer.ip()).await {
+                match self.fair.enter(route.tenant(), route.class(), request.peer.ip(), request.at).await {
                     Ok(pass) => ticket.pass = Some(pass),
                     Err(denied) => return Action::Answer(Page::of(denied.reason).retry_after(denied.after)),
                 }

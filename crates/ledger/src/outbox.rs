@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use foldhash::fast::RandomState;
 use model::TenantName;
 
 use crate::{Counts, Grain, MOST_ROWS, Report, Row, Span};
@@ -13,7 +14,7 @@ pub struct Outbox {
     incarnation: String,
     sequence: u64,
     most: usize,
-    waiting: BTreeMap<Span, HashMap<TenantName, Counts>>,
+    waiting: BTreeMap<Span, HashMap<TenantName, Counts, RandomState>>,
     /// Rows in all spans.
     rows: usize,
     /// Sent, and perhaps counted: from now on it is repeated as it is.

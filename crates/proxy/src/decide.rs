@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
@@ -20,6 +20,8 @@ pub struct Request<'a> {
     pub peer: SocketAddr,
     /// It came over TLS.
     pub secure: bool,
+    /// When its head was there.
+    pub at: Instant,
 }
 
 /// How a request came.

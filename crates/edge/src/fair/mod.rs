@@ -52,7 +52,7 @@ pub(crate) struct Fair {
     quick: Quick,
     tenants: Vec<Mutex<HashTable<Arc<Tenant>>>>,
     clients: Vec<Mutex<HashMap<IpAddr, Arc<Client>>>>,
-    crowd: Arc<Crowd>,
+    crowd: Crowd,
     /// What tenants took in the last turn.
     facts: Mutex<Vec<(TenantName, Facts)>>,
 }
@@ -67,7 +67,7 @@ impl Fair {
             quick: Quick::default(),
             tenants: (0..SHARDS).map(|_| Mutex::default()).collect(),
             clients: (0..SHARDS).map(|_| Mutex::default()).collect(),
-            crowd: Arc::new(Crowd::new(most)),
+            crowd: Crowd::new(most),
             facts: Mutex::default(),
         }
     }
@@ -77,32 +77,32 @@ impl Fair {
         *self.classes.write().unwrap_or_else(PoisonError::into_inner) = classes;
     }
 
-    /// Lets a request in, now or in a moment; what it takes is counted until the pass is dropped.
-    pub(crate) async fn enter(self: &Arc<Self>, tenant: &str, class: Option<&str>, client: IpAddr) -> Result<Pass, Denied> {
-        let now = self.now();
+    /// Lets in a request that came at `at`, now or in a moment; what it takes is counted until the pass is dropped.
+    pub(crate) async fn enter(self: &Arc<Self>, tenant: &str, class: Option<&str>, client: IpAddr, at: Instant) -> Result<Pass, Denied> {
+        let now = self.time(at);
         let (class, of_client) = {
             let classes = self.classes.read().unwrap_or_else(PoisonError::into_inner);
             (classes.of(class), classes.client())
         };
         let tenant = self.tenant(tenant);
-        let denied = |reason: Reason, after| {
+        let denied = |tenant: &Tenant, reason: Reason, after| {
             tenant.count_refusal(reason.status());
             Err(Denied { reason, after })
         };
         if let Some(rate) = of_client
             && let Some(Err(after)) = self.client(client).map(|client| client.take(rate, now))
         {
-            return denied(Reason::ClientLimited, after);
+            return denied(&tenant, Reason::ClientLimited, after);
         }
         if let Err(after) = tenant.take(class, now) {
-            return denied(Reason::TenantLimited, after);
+            return denied(&tenant, Reason::TenantLimited, after);
         }
         if self.crowd.is_too_heavy(tenant.under_way()) {
-            return denied(Reason::Overloaded, Duration::from_secs(1));
+            return denied(&tenant, Reason::Overloaded, Duration::from_secs(1));
         }
-        match tenant.place(&self.crowd, class).await {
-            Some(place) => Ok(Pass::new(self.clone(), place, class.octets)),
-            None => denied(Reason::TenantLimited, Duration::from_secs(1)),
+        match tenant.place(self, class).await {
+            Ok(place) => Ok(Pass::new(place, class.octets, now)),
+            Err(tenant) => denied(&tenant, Reason::TenantLimited, Duration::from_secs(1)),
         }
     }
 
@@ -123,7 +123,7 @@ impl Fair {
 
     /// Forgets addresses that owe nothing.
     fn sweep(&self) {
-        let now = self.now();
+        let now = self.time(Instant::now());
         for shard in &self.clients {
             lock(shard).retain(|_, client| Arc::strong_count(client) > 1 || !client.is_even(now));
         }
@@ -131,7 +131,7 @@ impl Fair {
 
     /// What every tenant took since the last time this was asked. Tenants that are idle are forgotten.
     fn take_facts(&self) -> Vec<(TenantName, Facts)> {
-        let now = self.now();
+        let now = self.time(Instant::now());
         let mut all = Vec::new();
         for shard in &self.tenants {
             lock(shard).retain(|tenant| {
@@ -150,8 +150,8 @@ impl Fair {
     }
 
     /// Time by which bodies and rates are counted.
-    fn now(&self) -> Duration {
-        LONG + self.began.elapsed()
+    fn time(&self, at: Instant) -> Duration {
+        (at + LONG).saturating_duration_since(self.began)
     }
 
     fn tenant(&self, name: &str) -> Arc<Tenant> {
@@ -166,10 +166,7 @@ impl Fair {
             return tenant.clone();
         }
         let tenant = Arc::new(Tenant::new(name));
-        // Names in a table are names; what is none would not be found again.
-        if tenant.is(name) {
-            shard.insert_unique(hash, tenant.clone(), |tenant| self.quick.hash_one(tenant.name()));
-        }
+        shard.insert_unique(hash, tenant.clone(), |tenant| self.quick.hash_one(tenant.name()));
         tenant
     }
 

@@ -15,22 +15,24 @@ use super::rate::{Rate, Taken};
 /// How long a request waits for a place among its tenant's.
 const WAIT: Duration = Duration::from_secs(1);
 
-/// Longest name: a label of DNS.
-const LONGEST: usize = 63;
+/// Longest name that stands beside the counts, as nearly all do.
+const SHORT: usize = 31;
 
-/// What one tenant takes. With many tenants it is in no cache when a request comes, so what every request needs stands together, the name that it is found by
-/// with it.
+/// What one tenant takes. With many tenants it is in no cache when a request comes, so what every request needs stands together and in front, the name that it
+/// is found by with it.
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Tenant {
-    text: [u8; LONGEST],
     length: u8,
+    short: [u8; SHORT],
     requests: Taken,
     octets: Taken,
     under_way: AtomicUsize,
     waiting: AtomicUsize,
     counts: Counts,
     freed: Notify,
+    /// A name that is longer.
+    long: Option<Box<str>>,
 }
 
 /// What one address takes.
@@ -39,14 +41,15 @@ pub(crate) struct Client {
     requests: Taken,
 }
 
+/// In front those that every request that goes well adds to.
 #[derive(Debug, Default)]
 #[repr(C)]
 struct Counts {
     requests: AtomicU64,
     answered: AtomicU64,
-    octets_in: AtomicU64,
     octets_out: AtomicU64,
     busy_us: AtomicU64,
+    octets_in: AtomicU64,
     limited: AtomicU64,
     shed: AtomicU64,
     server_errors: AtomicU64,
@@ -132,35 +135,43 @@ impl Client {
 impl Tenant {
     /// One that took nothing yet.
     pub(crate) fn new(name: &str) -> Self {
-        let (mut text, length) = ([0; LONGEST], name.len().min(LONGEST));
-        text[..length].copy_from_slice(&name.as_bytes()[..length]);
+        let mut short = [0; SHORT];
+        let begin = name.len().min(SHORT);
+        short[..begin].copy_from_slice(&name.as_bytes()[..begin]);
         Self {
-            text,
-            // At most 63.
-            length: u8::try_from(length).unwrap_or_default(),
+            // At most 63: a label of DNS.
+            length: u8::try_from(name.len()).unwrap_or(u8::MAX),
+            short,
             requests: Taken::default(),
             octets: Taken::default(),
             under_way: AtomicUsize::default(),
             waiting: AtomicUsize::default(),
             counts: Counts::default(),
             freed: Notify::default(),
+            long: (begin < name.len()).then(|| name.into()),
         }
     }
 
     pub(crate) fn name(&self) -> &str {
-        // It was one.
-        std::str::from_utf8(&self.text[..usize::from(self.length)]).unwrap_or_default()
+        match &self.long {
+            Some(long) => long,
+            // It was one.
+            None => std::str::from_utf8(&self.short[..usize::from(self.length)]).unwrap_or_default(),
+        }
     }
 
     /// Asks for all that a request needs of it, which is in no cache mostly: lines that are asked for at once take the time of one.
     pub(crate) fn near(&self) {
-        let Counts { requests, busy_us, failed, .. } = &self.counts;
-        std::hint::black_box((self.text[0], self.under_way.load(Relaxed), [requests, busy_us, failed].map(|count| count.load(Relaxed))));
+        let Counts { requests, busy_us, .. } = &self.counts;
+        std::hint::black_box((self.length, [requests, busy_us].map(|count| count.load(Relaxed))));
     }
 
     /// Whether this is its name.
     pub(crate) fn is(&self, name: &str) -> bool {
-        self.text[..usize::from(self.length)] == *name.as_bytes()
+        if usize::from(self.length) != name.len() {
+            return false;
+        }
+        self.short.get(..name.len()).map_or_else(|| self.long.as_deref() == Some(name), |short| short == name.as_bytes())
     }
 
     /// Takes one request of the rate, unless octets are owed.
@@ -172,24 +183,35 @@ impl Tenant {
         self.requests.take(class.requests, 1, now)
     }
 
-    /// A place among the tenant's requests under way: at once, or within a moment and in order; `None` where too many wait or the moment is over.
-    pub(crate) async fn place(self: &Arc<Self>, all: &Arc<Crowd>, class: Class) -> Option<Place> {
-        if self.waiting.load(Relaxed) == 0
-            && let Some(place) = Place::take(all, self, class.under_way)
-        {
-            return Some(place);
+    /// A place among the tenant's requests under way: at once, or within a moment and in order; the tenant again where too many wait or the moment is over.
+    pub(crate) async fn place(self: Arc<Self>, fair: &Arc<Fair>, class: Class) -> Result<Place, Arc<Self>> {
+        if self.waiting.load(Relaxed) == 0 && self.begin(&fair.crowd, class.under_way) {
+            return Ok(Place { fair: fair.clone(), tenant: self });
         }
-        let _waits = Waits::begin(self, class.under_way)?;
-        let wait = async {
-            loop {
-                let freed = self.freed.notified();
-                if let Some(place) = Place::take(all, self, class.under_way) {
-                    return place;
-                }
-                freed.await;
-            }
+        let taken = match Waits::begin(&self, class.under_way) {
+            Some(_waits) => tokio::time::timeout(WAIT, self.wait(fair, class)).await.ok(),
+            None => None,
         };
-        tokio::time::timeout(WAIT, wait).await.ok()
+        taken.ok_or(self)
+    }
+
+    async fn wait(self: &Arc<Self>, fair: &Arc<Fair>, class: Class) -> Place {
+        loop {
+            let freed = self.freed.notified();
+            if self.begin(&fair.crowd, class.under_way) {
+                return Place { fair: fair.clone(), tenant: self.clone() };
+            }
+            freed.await;
+        }
+    }
+
+    /// Counts one more under way, unless there are as many as may be.
+    fn begin(&self, all: &Crowd, most: usize) -> bool {
+        let before = self.under_way.fetch_update(SeqCst, SeqCst, |count| (count < most).then_some(count + 1));
+        if let Ok(before) = before {
+            all.enter(before);
+        }
+        before.is_ok()
     }
 
     pub(crate) fn under_way(&self) -> usize {
@@ -207,7 +229,8 @@ impl Tenant {
 
     /// What was taken since the last time.
     pub(crate) fn facts(&self) -> Facts {
-        let take = |count: &AtomicU64| count.swap(0, Relaxed);
+        // Most counts of most tenants are nothing, and to see that costs less than to take it.
+        let take = |count: &AtomicU64| if count.load(Relaxed) == 0 { 0 } else { count.swap(0, Relaxed) };
         let limited = take(&self.counts.limited);
         Facts {
             requests: take(&self.counts.requests),
@@ -228,22 +251,14 @@ impl Tenant {
 /// A place among a tenant's requests under way.
 #[derive(Debug)]
 pub(crate) struct Place {
-    all: Arc<Crowd>,
+    fair: Arc<Fair>,
     tenant: Arc<Tenant>,
-}
-
-impl Place {
-    fn take(all: &Arc<Crowd>, tenant: &Arc<Tenant>, most: usize) -> Option<Self> {
-        let before = tenant.under_way.fetch_update(SeqCst, SeqCst, |count| (count < most).then_some(count + 1)).ok()?;
-        all.enter(before);
-        Some(Self { all: all.clone(), tenant: tenant.clone() })
-    }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         let before = self.tenant.under_way.fetch_sub(1, SeqCst);
-        self.all.leave(before - 1);
+        self.fair.crowd.leave(before - 1);
         // Whoever waits said so before it last looked for a place: either it saw this one, or it is seen here.
         if self.tenant.waiting.load(SeqCst) > 0 {
             self.tenant.freed.notify_one();
@@ -272,20 +287,21 @@ impl Drop for Waits<'_> {
 /// One request that was let in.
 #[derive(Debug)]
 pub(crate) struct Pass {
-    fair: Arc<Fair>,
     place: Place,
     octets: Rate,
+    /// When it was let in.
+    since: Duration,
 }
 
 impl Pass {
-    pub(super) const fn new(fair: Arc<Fair>, place: Place, octets: Rate) -> Self {
-        Self { fair, place, octets }
+    pub(super) const fn new(place: Place, octets: Rate, since: Duration) -> Self {
+        Self { place, octets, since }
     }
 
     /// Notes how the request ended; its octets are owed by the tenant's next ones.
     pub(crate) fn ended(&self, ended: &Ended, by: By) {
         // From its beginning: what took an hour was earned in that hour, also where nothing was asked for meanwhile.
-        self.place.tenant.octets.owe(self.octets, ended.up + ended.down, self.fair.now().saturating_sub(ended.took));
+        self.place.tenant.octets.owe(self.octets, ended.up + ended.down, self.since);
         let counts = &self.place.tenant.counts;
         counts.requests.fetch_add(1, Relaxed);
         // What does not happen to a request that goes well costs it nothing here.
@@ -303,7 +319,9 @@ impl Pass {
             }
             By::Us | By::UsAsWanted => {}
         }
-        counts.octets_in.fetch_add(ended.up, Relaxed);
+        if ended.up > 0 {
+            counts.octets_in.fetch_add(ended.up, Relaxed);
+        }
         counts.octets_out.fetch_add(ended.down, Relaxed);
         counts.busy_us.fetch_add(u64::try_from(ended.took.as_micros()).unwrap_or(u64::MAX), Relaxed);
     }
