@@ -19,7 +19,7 @@ use json::{Clock, Text, name};
 /// Octets that may wait on one page.
 const WAITING: usize = 4 * 1024 * 1024;
 /// How long lines are collected before they are written together.
-const TOGETHER: Duration = Duration::from_millis(20);
+const TOGETHER: Duration = Duration::from_millis(50);
 /// How long the end of a log waits for its last lines to be written.
 const LAST: Duration = Duration::from_secs(1);
 

@@ -24,16 +24,19 @@ const LONG_READ: usize = 64 * 1024;
 
 impl Buffer {
     /// What is there.
+    #[inline]
     pub(crate) fn filled(&self) -> &[u8] {
         &self.data[self.start..self.end]
     }
 
     /// Whether nothing is there.
+    #[inline]
     pub(crate) const fn is_empty(&self) -> bool {
         self.start == self.end
     }
 
     /// Takes octets off the front.
+    #[inline]
     pub(crate) fn consume(&mut self, count: usize) {
         self.start = self.start.saturating_add(count).min(self.end);
         if self.start == self.end {
@@ -42,11 +45,13 @@ impl Buffer {
     }
 
     /// Forgets what is there and keeps the memory.
+    #[inline]
     pub(crate) const fn clear(&mut self) {
         (self.start, self.end) = (0, 0);
     }
 
     /// Room for at least `READ / 2` octets, and for many where many are coming.
+    #[inline]
     fn room(&mut self) -> &mut [u8] {
         let (least, size) = if self.full { (LONG_READ / 2, LONG_READ) } else { (READ / 2, READ) };
         if self.data.len() - self.end < least {

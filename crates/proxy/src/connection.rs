@@ -283,8 +283,13 @@ impl<D: Decide, S: Stream> Connection<'_, D, S> {
     /// What is known of a request before it is served. Its id an edge makes, and a gate hears; a place of its own in the trace everybody has.
     fn trace(&self) -> Trace {
         let (head, number) = (&self.desk.head, self.visitor.worker.number());
-        let told = head.find("x-request-id").filter(|_| self.visitor.worker.server.options.faces == Faces::Edges);
+        let told = self.from_edge("x-request-id");
         Trace::new(told.and_then(Id::told).unwrap_or_else(|| Id::new(number)), Context::of(head, number), self.came())
+    }
+
+    /// What an edge says of the request; visitors are not asked.
+    fn from_edge(&self, name: &str) -> Option<&[u8]> {
+        (self.visitor.worker.server.options.faces == Faces::Edges).then(|| self.desk.head.find(name)).flatten()
     }
 
     /// How the request came, where its connection is nobody's but the visitor's: as the connection did.
@@ -299,7 +304,7 @@ impl<D: Decide, S: Stream> Connection<'_, D, S> {
 
     /// The visitor's address: an edge sees it, a gate hears it.
     fn client(&self, came: Came) -> IpAddr {
-        let told = self.desk.head.find("x-real-ip").filter(|_| self.visitor.worker.server.options.faces == Faces::Edges);
+        let told = self.from_edge("x-real-ip");
         told.and_then(|text| std::str::from_utf8(text).ok()).and_then(|text| text.parse().ok()).unwrap_or_else(|| came.peer.ip())
     }
 

@@ -102,6 +102,7 @@ impl Counts {
         self.kept[kept as usize].add(1);
     }
 
+    #[inline]
     pub(crate) fn answered(&self, status: u16, reason: Option<Reason>, took: Duration, bytes_in: u64, bytes_out: u64) {
         if let Some(class) = self.answers.get(usize::from(status / 100)) {
             class.add(1);
@@ -129,6 +130,7 @@ impl Metrics {
     }
 
     /// Takes a place among requests under way, where one is left.
+    #[inline]
     pub(crate) fn begin(&self, most: u64) -> bool {
         let room = self.in_flight.fetch_add(1, Relaxed) < most;
         if !room {
@@ -137,6 +139,7 @@ impl Metrics {
         room
     }
 
+    #[inline]
     pub(crate) fn end(&self) {
         self.in_flight.fetch_sub(1, Relaxed);
     }

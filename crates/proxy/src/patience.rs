@@ -39,6 +39,7 @@ impl Patience {
         .await
     }
 
+    #[inline]
     fn poll(&mut self, deadline: Instant, cx: &mut Context<'_>) -> Poll<()> {
         let alarm = self.0.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
         if alarm.deadline() > deadline {

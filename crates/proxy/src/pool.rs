@@ -44,6 +44,7 @@ impl Pool {
     }
 
     /// A connection that is still open and silent, as far as is known; `surely` asks the kernel and not only what it said in this turn.
+    #[inline]
     pub(crate) fn take(&self, address: SocketAddr, now: Instant, surely: bool) -> Option<Link> {
         let mut idle = self.lock();
         let links = idle.get_mut(&address)?;
@@ -56,6 +57,7 @@ impl Pool {
     }
 
     /// Keeps a connection that brought nothing but its message.
+    #[inline]
     pub(crate) fn put(&self, address: SocketAddr, mut link: Link, now: Instant) {
         link.used = true;
         let mut idle = self.lock();

@@ -62,6 +62,7 @@ impl Upstream {
 
     /// Where it answers.
     #[must_use]
+    #[inline]
     pub const fn address(&self) -> SocketAddr {
         self.address
     }
@@ -147,6 +148,7 @@ pub struct InFlight(Arc<Upstream>);
 impl InFlight {
     /// Counts one more.
     #[must_use]
+    #[inline]
     pub fn begin(upstream: &Arc<Upstream>) -> Self {
         upstream.in_flight.fetch_add(1, Relaxed);
         Self(upstream.clone())
@@ -184,6 +186,7 @@ impl Group {
 
     /// The one with the least under way for its weight among the healthiest that were not tried; equals take turns. Weight 0 is chosen where nothing else is left.
     #[must_use]
+    #[inline]
     pub fn pick(&self, tried: &[SocketAddr]) -> Option<Arc<Upstream>> {
         let Several { members, turn } = &*self.0;
         let count = members.len();

@@ -68,14 +68,42 @@ struct FieldAt {
 struct Lines {
     raw: Vec<u8>,
     fields: Vec<FieldAt>,
+    marks: Marks,
+}
+
+/// Which names a head may hold: a mark for each, which a few names share. Most fields that are asked for are not there, and this says so without a look at any.
+#[derive(Debug, Clone, Copy, Default)]
+struct Marks(u64);
+
+impl Marks {
+    #[inline]
+    const fn of(name: &[u8]) -> Self {
+        let (&[first, ..], &[.., last]) = (name, name) else { return Self(1) };
+        // Upper and lower case of a letter differ in one bit, which is left out.
+        Self(1 << ((name.len() + 5 * (first & 0x1f) as usize + 11 * (last & 0x1f) as usize) % 64))
+    }
+
+    const fn add(&mut self, name: &[u8]) {
+        self.0 |= Self::of(name).0;
+    }
+
+    #[inline]
+    const fn may_hold(self, name: &[u8]) -> bool {
+        self.0 & Self::of(name).0 != 0
+    }
 }
 
 impl Lines {
+    #[inline]
     fn iter(&self) -> impl DoubleEndedIterator<Item = (&[u8], &[u8])> {
         self.fields.iter().map(|at| (&self.raw[at.name.clone()], &self.raw[at.value.clone()]))
     }
 
+    #[inline]
     fn find(&self, name: &str) -> Option<&[u8]> {
+        if !self.marks.may_hold(name.as_bytes()) {
+            return None;
+        }
         self.iter().find(|(this, _)| this.eq_ignore_ascii_case(name.as_bytes())).map(|(_, value)| value)
     }
 
@@ -103,10 +131,15 @@ impl Lines {
     }
 }
 
-/// Notes where parsed fields stand in `raw`.
-fn note(raw: &[u8], parsed: &[httparse::Header<'_>], fields: &mut Vec<FieldAt>) {
+/// Notes where parsed fields stand in `raw`, and gives their marks.
+fn note(raw: &[u8], parsed: &[httparse::Header<'_>], fields: &mut Vec<FieldAt>) -> Marks {
+    let mut marks = Marks::default();
     fields.clear();
-    fields.extend(parsed.iter().map(|field| FieldAt { name: place(raw, field.name.as_bytes()), value: place(raw, field.value) }));
+    fields.extend(parsed.iter().map(|field| {
+        marks.add(field.name.as_bytes());
+        FieldAt { name: place(raw, field.name.as_bytes()), value: place(raw, field.value) }
+    }));
+    marks
 }
 
 /// Where a part of `raw` stands in it.
@@ -156,7 +189,7 @@ impl RequestHead {
         self.line.push_str(method);
         self.method = method.len();
         self.line.push_str(path);
-        note(raw, parsed.headers, &mut self.lines.fields);
+        self.lines.marks = note(raw, parsed.headers, &mut self.lines.fields);
         self.read_host(authority)
     }
 
@@ -177,12 +210,14 @@ impl RequestHead {
 
     /// The method.
     #[must_use]
+    #[inline]
     pub fn method(&self) -> &str {
         &self.line[..self.method]
     }
 
     /// Path and query, or `*`.
     #[must_use]
+    #[inline]
     pub fn target(&self) -> &str {
         &self.line[self.method..]
     }
@@ -195,6 +230,7 @@ impl RequestHead {
 
     /// The host in canonical form: lower case, without port and final dot.
     #[must_use]
+    #[inline]
     pub fn host(&self) -> &str {
         &self.host
     }
@@ -213,16 +249,19 @@ impl RequestHead {
     }
 
     /// 0 or 1, of the version 1.x.
+    #[inline]
     pub(crate) const fn minor(&self) -> u8 {
         self.minor
     }
 
     /// How many fields it has.
+    #[inline]
     pub(crate) const fn count(&self) -> usize {
         self.lines.fields.len()
     }
 
     /// Names and values, in the order in which they came.
+    #[inline]
     pub fn fields(&self) -> impl DoubleEndedIterator<Item = (&[u8], &[u8])> {
         self.lines.iter()
     }
@@ -234,6 +273,7 @@ impl RequestHead {
 
     /// Value of the first field of this name.
     #[must_use]
+    #[inline]
     pub fn find(&self, name: &str) -> Option<&[u8]> {
         self.lines.find(name)
     }
@@ -247,12 +287,14 @@ impl RequestHead {
 
     /// Whether it asks for nothing but to be told (RFC 9110, 9.2.1).
     #[must_use]
+    #[inline]
     pub fn is_safe(&self) -> bool {
         matches!(self.method(), "GET" | "HEAD" | "OPTIONS")
     }
 
     /// Whether doing it twice is doing it once (RFC 9110, 9.2.2).
     #[must_use]
+    #[inline]
     pub fn is_idempotent(&self) -> bool {
         self.is_safe() || matches!(self.method(), "PUT" | "DELETE")
     }
@@ -322,12 +364,13 @@ impl ResponseHead {
         }
         (self.status, self.minor) = (status, minor);
         self.reason = place(raw, parsed.reason.unwrap_or_default().as_bytes());
-        note(raw, parsed.headers, &mut self.lines.fields);
+        self.lines.marks = note(raw, parsed.headers, &mut self.lines.fields);
         Ok(())
     }
 
     /// The status.
     #[must_use]
+    #[inline]
     pub const fn status(&self) -> u16 {
         self.status
     }
@@ -343,16 +386,19 @@ impl ResponseHead {
     }
 
     /// 0 or 1, of the version 1.x.
+    #[inline]
     pub(crate) const fn minor(&self) -> u8 {
         self.minor
     }
 
     /// How many fields it has.
+    #[inline]
     pub(crate) const fn count(&self) -> usize {
         self.lines.fields.len()
     }
 
     /// Names and values, in the order in which they came.
+    #[inline]
     pub fn fields(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         self.lines.iter()
     }
@@ -369,13 +415,14 @@ impl ResponseHead {
 
     /// Takes out the fields of these names.
     pub(crate) fn remove(&mut self, is: impl Fn(&[u8]) -> bool) {
-        let Lines { raw, fields } = &mut self.lines;
+        let Lines { raw, fields, .. } = &mut self.lines;
         fields.retain(|field| !is(&raw[field.name.clone()]));
     }
 
     /// Puts a field behind the others.
     pub(crate) fn add(&mut self, name: &str, value: &[u8]) {
-        let Lines { raw, fields } = &mut self.lines;
+        let Lines { raw, fields, marks } = &mut self.lines;
+        marks.add(name.as_bytes());
         let mut put = |part: &[u8]| {
             let start = raw.len();
             raw.extend_from_slice(part);
@@ -387,6 +434,7 @@ impl ResponseHead {
 
     /// Value of the first field of this name.
     #[must_use]
+    #[inline]
     pub fn find(&self, name: &str) -> Option<&[u8]> {
         self.lines.find(name)
     }

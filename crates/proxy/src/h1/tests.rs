@@ -216,6 +216,19 @@ proptest! {
     }
 
     #[test]
+    fn a_field_is_found_by_its_name_in_any_case_and_no_other(names in prop::collection::vec("[-A-Za-z0-9_!~]{1,12}", 0..20), wanted in "[-a-z0-9]{1,12}", upper in any::<bool>()) {
+        let text: String = names.iter().enumerate().map(|(at, name)| format!("{name}: {at}\r\n")).collect();
+        let mut head = ResponseHead::default();
+        head.parse(format!("HTTP/1.1 200 OK\r\n{text}\r\n").as_bytes()).unwrap();
+        head.add("X-Added", b"added");
+        for name in names.iter().chain([&wanted, &"x-added".to_owned()]) {
+            let asked = if upper { name.to_ascii_uppercase() } else { name.to_ascii_lowercase() };
+            let first = head.fields().find(|(this, _)| this.eq_ignore_ascii_case(name.as_bytes())).map(|(_, value)| value);
+            prop_assert_eq!(head.find(&asked), first);
+        }
+    }
+
+    #[test]
     fn no_octets_make_a_head_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         let mut scan = Scan::default();
         let _ = scan.end(&bytes);
