@@ -283,12 +283,12 @@ impl<D: Decide, S: Stream> Connection<'_, D, S> {
     /// What is known of a request before it is served. Its id an edge makes, and a gate hears; a place of its own in the trace everybody has.
     fn trace(&self) -> Trace {
         let (head, number) = (&self.desk.head, self.visitor.worker.number());
-        let told = self.from_edge("x-request-id");
+        let told = self.told_by_edge("x-request-id");
         Trace::new(told.and_then(Id::told).unwrap_or_else(|| Id::new(number)), Context::of(head, number), self.came())
     }
 
     /// What an edge says of the request; visitors are not asked.
-    fn from_edge(&self, name: &str) -> Option<&[u8]> {
+    fn told_by_edge(&self, name: &str) -> Option<&[u8]> {
         (self.visitor.worker.server.options.faces == Faces::Edges).then(|| self.desk.head.find(name)).flatten()
     }
 
@@ -304,7 +304,7 @@ impl<D: Decide, S: Stream> Connection<'_, D, S> {
 
     /// The visitor's address: an edge sees it, a gate hears it.
     fn client(&self, came: Came) -> IpAddr {
-        let told = self.from_edge("x-real-ip");
+        let told = self.told_by_edge("x-real-ip");
         told.and_then(|text| std::str::from_utf8(text).ok()).and_then(|text| text.parse().ok()).unwrap_or_else(|| came.peer.ip())
     }
 
