@@ -48,7 +48,12 @@ pub async fn down(platform: &PlatformName, mut say: impl FnMut(String)) -> Resul
             try_join_all(group.iter().map(|c| stop(&engine, c, Duration::from_secs(15)))).await?;
         }
     }
-    let networks = engine.remove_networks().await?;
+    let (networks, stay) = engine.remove_networks().await?;
+    for network in stay {
+        say(format!(
+            "network {network} stays, empty: Docker counts somebody on it who is gone; the next `up` uses it, and after a restart of Docker it can be removed"
+        ));
+    }
     say(format!("removed {} containers and {networks} networks; data is kept", containers.len()));
     Ok(())
 }
