@@ -5,20 +5,18 @@
 //! to be looked at; and whoever takes back most of what it asks for is sent away.
 
 mod head;
+mod wire;
 
 use std::future::poll_fn;
-use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Buf as _, Bytes};
 use h2::server::{Builder, Connection, SendResponse};
 use h2::{Reason as Code, RecvStream, SendStream};
 use http::{Request, StatusCode};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -31,9 +29,9 @@ use crate::h1::head::{ResponseHead, Scan};
 use crate::patience::Patience;
 use crate::pipe::{Far, pipe};
 use crate::server::Times;
-use crate::stream::Stream as _;
 use crate::tls::TlsStream;
 use crate::worker::Worker;
+use wire::Wire;
 
 /// Requests of a connection under way at once.
 const STREAMS: u32 = 100;
@@ -47,9 +45,8 @@ const RESETS: usize = 20;
 const ERRORS: usize = 64;
 /// Requests taken back before their answer, less those that were not, until a visitor is sent away.
 const STRIKES: u32 = 100;
-/// How long a last word may take, and how much is read after it.
+/// How long a last word may take.
 const LAST_WORD: Duration = Duration::from_secs(2);
-const LAST_OCTETS: usize = 1024 * 1024;
 
 /// How a request ended.
 enum Ended {
@@ -70,9 +67,8 @@ pub(crate) async fn serve<D: Decide>(worker: Arc<Worker<D>>, stream: TlsStream, 
         .enable_connect_protocol()
         .max_pending_accept_reset_streams(RESETS)
         .max_local_error_reset_streams(Some(ERRORS));
-    let stream = Shared(Arc::new(stream));
-    let ours = stream.clone();
-    let Ok(Ok(mut connection)) = tokio::time::timeout(times.head, builder.handshake(stream)).await else { return };
+    let wire = Wire::new(stream);
+    let Ok(Ok(mut connection)) = tokio::time::timeout(times.head, wire.drive(builder.handshake(wire.clone()))).await else { return };
     let mut requests = JoinSet::new();
     let (mut strikes, mut stopping) = (0_u32, false);
     let (mut patience, mut quiet_since) = (Patience::default(), Instant::now());
@@ -92,15 +88,15 @@ pub(crate) async fn serve<D: Decide>(worker: Arc<Worker<D>>, stream: TlsStream, 
                 }
                 if strikes > STRIKES {
                     connection.abrupt_shutdown(Code::ENHANCE_YOUR_CALM);
-                    return last_word(&mut connection).await;
+                    return last_word(&wire, &mut connection).await;
                 }
             }
-            accepted = connection.accept() => match accepted {
+            accepted = wire.drive(connection.accept()) => match accepted {
                 Some(Ok((request, respond))) => {
                     requests.spawn(exchange(worker.clone(), (peer, client.clone()), request, respond));
                 }
                 Some(Err(error)) => return tracing::debug!(%error, "a connection of HTTP/2 ended"),
-                None => return ours.linger().await,
+                None => return wire.linger().await,
             },
             () = &mut stop, if !stopping => {
                 stopping = true;
@@ -108,69 +104,16 @@ pub(crate) async fn serve<D: Decide>(worker: Arc<Worker<D>>, stream: TlsStream, 
             }
             () = patience.until(quiet_since + times.idle), if requests.is_empty() => {
                 connection.graceful_shutdown();
-                return last_word(&mut connection).await;
+                return last_word(&wire, &mut connection).await;
             }
         }
     }
 }
 
-/// A visitor's connection, which is left after the library has let go of it.
-#[derive(Clone)]
-struct Shared(Arc<TlsStream>);
-
-impl Shared {
-    /// Reads on until the visitor has ended too: a socket closed with unread octets resets the connection, and may destroy what is on its way.
-    async fn linger(&self) {
-        let stream = &*self.0;
-        let read = async {
-            let mut space = [0; 1024];
-            let mut octets = 0;
-            while octets < LAST_OCTETS {
-                match stream.try_read(&mut space) {
-                    Ok(0) => return,
-                    Ok(count) => octets += count,
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock && stream.readable().await.is_ok() => {}
-                    Err(_) => return,
-                }
-            }
-        };
-        // The end of patience is an end like any other.
-        let _ = tokio::time::timeout(LAST_WORD, Box::pin(read)).await;
-    }
-}
-
-impl AsyncRead for Shared {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        self.0.poll_read(cx, into)
-    }
-}
-
-impl AsyncWrite for Shared {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, from: &[u8]) -> Poll<io::Result<usize>> {
-        self.0.poll_write(cx, &[IoSlice::new(from)])
-    }
-
-    fn poll_write_vectored(self: Pin<&mut Self>, cx: &mut Context<'_>, from: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        self.0.poll_write(cx, from)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.0.flushed(cx)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.0.poll_end(cx)
-    }
-}
-
 /// Says goodbye.
-async fn last_word(connection: &mut Connection<Shared, Bytes>) {
+async fn last_word(wire: &Wire, connection: &mut Connection<Wire, Bytes>) {
     // What still comes is not answered.
-    let _ = tokio::time::timeout(LAST_WORD, async { while connection.accept().await.is_some() {} }).await;
+    let _ = tokio::time::timeout(LAST_WORD, wire.drive(async { while connection.accept().await.is_some() {} })).await;
 }
 
 /// One request and its answer. All of it is one task: what one end of the pipe wrote the other reads in the same turn.

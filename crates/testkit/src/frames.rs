@@ -162,13 +162,22 @@ pub enum Got {
     Nothing,
 }
 
+/// An answer on its way.
+#[derive(Debug, Default)]
+struct Begun {
+    stream: u32,
+    status: Option<u16>,
+    body: Vec<u8>,
+    whole: bool,
+}
+
 /// A connection of frames.
 #[derive(Debug)]
 pub struct Frames<R> {
     read: R,
     came: Vec<u8>,
-    /// Statuses of answers that have begun, by stream.
-    begun: Vec<(u32, u16, Vec<u8>)>,
+    /// Answers that have begun, of whatever streams, until somebody asks for their end.
+    begun: Vec<Begun>,
     writing: tokio::sync::mpsc::UnboundedSender<Vec<u8>>,
 }
 
@@ -204,32 +213,37 @@ impl<R: AsyncRead + Unpin> Frames<R> {
 
     async fn read_to_end_of(&mut self, stream: u32) -> Got {
         loop {
-            while let Some(frame) = take(&mut self.came) {
-                if frame.kind == GOAWAY && frame.number(4) != NO_ERROR {
-                    return Got::Goaway(frame.number(4));
-                }
-                if frame.stream != stream {
-                    continue;
-                }
-                match frame.kind {
-                    RESET => return Got::Reset(frame.number(0)),
-                    // Interim answers and trailers have no place of their own here.
-                    HEADERS if !self.begun.iter().any(|(of, ..)| *of == stream) => self.begun.push((stream, frame.status(), Vec::new())),
-                    DATA => self.begun.iter_mut().filter(|(of, ..)| *of == stream).for_each(|(.., body)| body.extend_from_slice(&frame.payload)),
-                    _ => {}
-                }
-                if matches!(frame.kind, HEADERS | DATA) && frame.flags & END_STREAM != 0 {
-                    let place = self.begun.iter().position(|(of, ..)| *of == stream);
-                    return place.map_or(Got::Answer(0, Vec::new()), |place| {
-                        let (_, status, body) = self.begun.swap_remove(place);
-                        Got::Answer(status, body)
-                    });
-                }
+            if let Some(at) = self.begun.iter().position(|answer| answer.stream == stream && answer.whole) {
+                let answer = self.begun.swap_remove(at);
+                return Got::Answer(answer.status.unwrap_or_default(), answer.body);
             }
-            if self.read.read_buf(&mut self.came).await.unwrap_or(0) == 0 {
-                return Got::Closed;
+            match take(&mut self.came) {
+                Some(frame) if frame.kind == GOAWAY && frame.number(4) != NO_ERROR => return Got::Goaway(frame.number(4)),
+                Some(frame) if frame.kind == RESET && frame.stream == stream => return Got::Reset(frame.number(0)),
+                Some(frame) => self.note(&frame),
+                None if self.read.read_buf(&mut self.came).await.unwrap_or(0) == 0 => return Got::Closed,
+                None => {}
             }
         }
+    }
+
+    /// Keeps what a frame adds to an answer.
+    fn note(&mut self, frame: &Frame) {
+        if !matches!(frame.kind, HEADERS | DATA) {
+            return;
+        }
+        let known = self.begun.iter().position(|answer| answer.stream == frame.stream);
+        let at = known.unwrap_or_else(|| {
+            self.begun.push(Begun { stream: frame.stream, ..Begun::default() });
+            self.begun.len() - 1
+        });
+        let answer = &mut self.begun[at];
+        match frame.kind {
+            // Interim answers and trailers have no place of their own here.
+            HEADERS => answer.status = answer.status.or_else(|| Some(frame.status())),
+            _ => answer.body.extend_from_slice(&frame.payload),
+        }
+        answer.whole |= frame.flags & END_STREAM != 0;
     }
 }
 

@@ -167,7 +167,7 @@ impl World {
         self.shake(host, protocol, TcpStream::connect((self.at, 8443)).await?).await
     }
 
-    async fn shake(&self, host: &str, protocol: &[u8], tcp: TcpStream) -> Result<TlsStream<TcpStream>, std::io::Error> {
+    async fn shake<S: AsyncRead + AsyncWrite + Unpin>(&self, host: &str, protocol: &[u8], tcp: S) -> Result<TlsStream<S>, std::io::Error> {
         let mut roots = rustls::RootCertStore::empty();
         if let Ok(Some(entry)) = self.book.read(Kind::Certificate, "shop")
             && let What::Certificate(certificate) = entry.what

@@ -1,7 +1,10 @@
 //! The door, spoken to in frames that no library would send: what is malformed is refused by the rule that it breaks, floods end with their connection, and the next
 //! visitor is served.
 
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
 use testkit::frames::*;
+use tokio_util::io::InspectReader;
 
 use super::*;
 
@@ -178,4 +181,41 @@ async fn broken_frames_and_floods_end_their_connection_alone() {
         assert!(matches!(got, Got::Answer(200, _) | Got::Goaway(CALM) | Got::Closed), "{name}: {got:?}");
     }
     world.served().await;
+}
+
+/// Counts the records of TLS in what comes (RFC 8446, 5.1), whatever parts it comes in.
+fn counting(records: Arc<AtomicUsize>) -> impl FnMut(&[u8]) {
+    let mut came = Vec::new();
+    move |octets| {
+        came.extend_from_slice(octets);
+        while let [_, _, _, high, low, ..] = *came
+            && let length = 5 + usize::from(u16::from_be_bytes([high, low]))
+            && came.len() >= length
+        {
+            came.drain(..length);
+            records.fetch_add(1, Relaxed);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_that_are_ready_together_share_a_record() {
+    let world = World::serving().await;
+    let records = Arc::new(AtomicUsize::new(0));
+    let tcp = TcpStream::connect((world.at, 8443)).await.unwrap();
+    let mut frames = Frames::over(world.shake("shop.example", b"h2", InspectReader::new(tcp, counting(records.clone()))).await.unwrap());
+    // Unknown hosts: the edge answers by itself and at once, by a page of some hundred octets.
+    let unknown = block(&[GET[0], GET[1], (":authority", "nobody.example"), GET[3]]);
+    let ask = |stream| frame(HEADERS, END_HEADERS | END_STREAM, stream, &unknown);
+    let answered = |got| matches!(got, Got::Answer(404 | 421, body) if body.len() > 256);
+    frames.send([PREFACE, &frame(SETTINGS, 0, 0, &[])[..], &ask(1)[..]].concat());
+    assert!(answered(frames.end_of(1, PATIENCE).await));
+    let before = records.load(Relaxed);
+    let streams = (3..).step_by(2).take(8);
+    frames.send(streams.clone().flat_map(ask).collect());
+    for stream in streams {
+        assert!(answered(frames.end_of(stream, PATIENCE).await), "stream {stream}");
+    }
+    let count = records.load(Relaxed) - before;
+    assert!((1..=3).contains(&count), "{count} records for eight answers");
 }
