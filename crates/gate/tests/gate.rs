@@ -124,6 +124,26 @@ impl World {
         stream.read_to_string(&mut text).await.unwrap();
         (text.split(' ').nth(1).unwrap().parse().unwrap(), text)
     }
+
+    /// A WebSocket as an edge opens it.
+    async fn socket(&self, header: &str) -> TcpStream {
+        let mut stream = TcpStream::connect(self.entry()).await.unwrap();
+        let ask = format!("GET / HTTP/1.1\r\nHost: a.example\r\nAtoll-Tenant: {header}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
+        stream.write_all(ask.as_bytes()).await.unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(stream.read_u8().await.unwrap());
+        }
+        assert!(head.starts_with(b"HTTP/1.1 101 "), "{}", String::from_utf8_lossy(&head));
+        stream
+    }
+}
+
+/// The word by which a WebSocket ends, to come again.
+async fn is_told_to_come_again(mut stream: TcpStream) -> bool {
+    let mut word = Vec::new();
+    tokio::time::timeout(PATIENCE, stream.read_to_end(&mut word)).await.unwrap().unwrap();
+    word.len() > 3 && (word[0], &word[2..4]) == (0x88, &[0x03, 0xf4][..])
 }
 
 fn key(n: u8) -> GateKey {
@@ -457,28 +477,30 @@ async fn a_closed_tenants_socket_counts_as_a_writer_and_is_ended_after_a_while()
     let instance_at = sockets().await;
     let with = |number, tenant| state(number, 5, tenant, vec![instance("web-1", instance_at)], vec![]);
     world.push(&with(1, Open)).await.unwrap();
-    let mut stream = TcpStream::connect(world.entry()).await.unwrap();
-    let header = header(5, &key(1));
-    let ask = format!("GET / HTTP/1.1\r\nHost: a.example\r\nAtoll-Tenant: {header}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
-    stream.write_all(ask.as_bytes()).await.unwrap();
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        head.push(stream.read_u8().await.unwrap());
-    }
-    assert!(head.starts_with(b"HTTP/1.1 101 "), "{}", String::from_utf8_lossy(&head));
+    let stream = world.socket(&header(5, &key(1))).await;
     let under_way = |report: &GateReport| report.tenants.first().map(|tenant| (tenant.in_flight, tenant.writes));
     let began = Instant::now();
     assert_eq!(under_way(&world.push(&with(2, Closed)).await.unwrap()), Some((1, 1)));
     // Opened again in time, it goes on.
     world.push(&with(3, Open)).await.unwrap();
     assert_eq!(under_way(&world.push(&with(4, Closed)).await.unwrap()), Some((1, 1)));
-    let mut word = Vec::new();
-    tokio::time::timeout(PATIENCE, stream.read_to_end(&mut word)).await.unwrap().unwrap();
-    assert_eq!((word[0], &word[2..4]), (0x88, &[0x03, 0xf4][..]), "told to come again");
+    assert!(is_told_to_come_again(stream).await);
     assert!(began.elapsed() >= Duration::from_secs(5), "edges have their time: {:?}", began.elapsed());
     let deadline = Instant::now() + PATIENCE;
     while under_way(&world.report().await).is_some() {
         assert!(Instant::now() < deadline, "it is still under way");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+#[tokio::test]
+async fn a_gate_that_stops_ends_its_sockets_with_a_word() {
+    let mut world = World::new();
+    let instance_at = sockets().await;
+    world.push(&state(1, 5, GateTenantState::Open, vec![instance("web-1", instance_at)], vec![])).await.unwrap();
+    let stream = world.socket(&header(5, &key(1))).await;
+    let word = tokio::spawn(is_told_to_come_again(stream));
+    // The stop waits for what it ended.
+    tokio::time::timeout(PATIENCE, world.kill()).await.unwrap();
+    assert!(word.await.unwrap());
 }

@@ -78,13 +78,17 @@ const LENGTHS: [u64; 256] = {
     lengths
 };
 
+fn begins(name: &[u8], prefix: &[u8]) -> bool {
+    name.len() >= prefix.len() && name.iter().zip(prefix).all(|(&a, &b)| plain(a) == b)
+}
+
 /// Kind of a field, by its name with every character but letters and digits read as `-`, as servers that pass fields on in variables do.
 pub(crate) fn kind(name: &[u8]) -> Kind {
-    if OURS.iter().any(|prefix| name.len() >= prefix.len() && name.iter().zip(*prefix).all(|(&a, &b)| plain(a) == b)) {
-        return Kind::Atoll;
-    }
     // Most fields of most messages differ from all words in their first letter and length alone.
     let Some(&first) = name.first() else { return Kind::EndToEnd };
+    if matches!(first, b'a' | b'A' | b'x' | b'X') && OURS.iter().any(|prefix| begins(name, prefix)) {
+        return Kind::Atoll;
+    }
     if name.len() > LONGEST || LENGTHS[usize::from(first)] & (1 << name.len()) == 0 {
         return Kind::EndToEnd;
     }

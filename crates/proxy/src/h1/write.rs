@@ -160,7 +160,7 @@ fn framing(out: &mut Vec<u8>, body: BodyOut, announced: Option<u64>) {
     }
 }
 
-/// A number without the machinery of formatting.
+/// A number without the machinery of formatting. Most have few digits: a push each is less than a copy's call.
 pub(crate) fn decimal(out: &mut Vec<u8>, mut value: u64) {
     let (mut digits, mut at) = ([0; 20], 20);
     loop {
@@ -169,8 +169,11 @@ pub(crate) fn decimal(out: &mut Vec<u8>, mut value: u64) {
         digits[at] = b'0' + u8::try_from(value % 10).unwrap_or_default();
         value /= 10;
         if value == 0 {
-            return out.extend_from_slice(&digits[at..]);
+            break;
         }
+    }
+    for digit in &digits[at..] {
+        out.push(*digit);
     }
 }
 
