@@ -1,6 +1,6 @@
 //! The access log: one line of JSON a request, written by a thread of its own. Requests never wait for it; lines that find no room are counted and dropped.
 //!
-//! Each serving thread has a [`Pen`] with a page of its own; the log's thread takes all pages a few times in a while and writes them as one. It is woken only
+//! Each serving thread has a [`Pen`] with a page of its own; the log's thread takes and writes each page a few times in a while. It is woken only
 //! when it sleeps, so that a busy server does not pay a wake-up for each line.
 
 mod json;
@@ -218,31 +218,35 @@ impl Shared {
         }
     }
 
-    /// Takes what stands on all pages; `false` where that is nothing.
-    fn collect(&self, batch: &mut Vec<u8>, spare: &mut Vec<u8>) -> bool {
-        batch.clear();
-        let mut pens = lock(&self.pens);
-        for pen in pens.iter() {
-            std::mem::swap(&mut lock(&pen.page).0, spare);
-            batch.append(spare);
+    /// Shows what stands on each page, page by page; `false` where that is nothing.
+    fn collect(&self, page: &mut Vec<u8>, mut see: impl FnMut(&[u8])) -> bool {
+        let (pens, mut any) = (lock(&self.pens).clone(), false);
+        for pen in &pens {
+            page.clear();
+            std::mem::swap(&mut lock(&pen.page).0, page);
+            if !page.is_empty() {
+                any = true;
+                see(page);
+            }
         }
         // A page whose thread has ended is empty for good once it was taken.
-        pens.retain(|pen| Arc::strong_count(pen) > 1 || !lock(&pen.page).0.is_empty());
-        !batch.is_empty()
+        drop(pens);
+        lock(&self.pens).retain(|pen| Arc::strong_count(pen) > 1 || !lock(&pen.page).0.is_empty());
+        any
     }
 }
 
 /// The log's thread.
 fn write(shared: &Shared, mut writer: impl Write) {
-    let (mut batch, mut spare) = (Vec::new(), Vec::new());
+    let mut page = Vec::new();
     loop {
         let closing = shared.closing.load(SeqCst);
-        if shared.collect(&mut batch, &mut spare) {
-            // A log that cannot be written must not stop requests; the thread goes on for the case that it can be again.
-            let _ = writer.write_all(&batch).and_then(|()| writer.flush());
-        } else if closing {
+        // A log that cannot be written must not stop requests; the thread goes on for the case that it can be again.
+        let some = shared.collect(&mut page, |lines| drop(writer.write_all(lines).and_then(|()| writer.flush())));
+        if closing && !some {
             return;
-        } else {
+        }
+        if !some {
             shared.asleep.store(true, SeqCst);
             // What was written before that word woke nobody.
             let empty = lock(&shared.pens).iter().all(|pen| lock(&pen.page).0.is_empty());
