@@ -138,10 +138,10 @@ impl Table {
     /// hosts one label below its domain: as far as a wildcard certificate reaches, and one look more for an unknown host, however many labels it has.
     #[must_use]
     pub fn lookup(&self, host: &str) -> Option<Found<'_>> {
-        let item = match self.tree.get(HostRef { wildcard: false, domain: host }) {
-            Some(item) => item,
-            None if !self.tree.has_wildcards() => return None,
-            None => self.tree.get(HostRef { wildcard: true, domain: host.split_once('.')?.1 })?,
+        let exact = HostRef { wildcard: false, domain: host };
+        let item = match host.split_once('.') {
+            Some((_, domain)) if self.tree.has_wildcards() => self.tree.get_either([exact, HostRef { wildcard: true, domain }])?,
+            _ => self.tree.get(exact)?,
         };
         item.is_served().then(|| Found { route: item.route, redirect: item.redirect() })
     }
