@@ -222,6 +222,7 @@ impl Tree {
     /// The first of two that is there. Both ways are gone side by side: the second then costs hardly any time, since none of its memory waits for the first's.
     pub(crate) fn get_either(&self, hosts: [HostRef<'_>; 2]) -> Option<Item<'_>> {
         let [mut first, mut second] = hosts.map(|host| Way { node: &self.root, hash: hash(host), depth: 0 });
+        // Not `||`: each takes its step.
         while first.step() | second.step() {}
         second.near();
         first.find(hosts[0]).or_else(|| second.find(hosts[1]))
