@@ -6,7 +6,6 @@ use std::io::Write as _;
 use std::time::Duration;
 
 use rand::Rng as _;
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -82,7 +81,7 @@ impl Events {
 /// Sends what stands in `out`, then the events as they come. `true`: all of the body was taken; `false`: it ended here because it was told to.
 #[expect(clippy::too_many_arguments, reason = "the parts of one answer, borrowed apart")]
 pub(crate) async fn receive(
-    from: &TcpStream,
+    from: &impl Stream,
     buffer: &mut Buffer,
     body: &mut BodyIn,
     form: BodyOut,

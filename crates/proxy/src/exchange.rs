@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cache::Entry;
-use tokio::net::TcpStream;
 
 use crate::buffer::{Buffer, READ, write_all, write_both};
 use crate::connection::{Connection, Visitor};
@@ -23,7 +22,7 @@ use crate::h1::write::{self, Onward};
 use crate::kept::{self, Conditions, Copied, Kept, Settled};
 use crate::page::{Page, Reason};
 use crate::patience::Patience;
-use crate::pool::{Link, connect};
+use crate::pool::{Hop, Link, connect};
 use crate::server::{Faces, Times};
 use crate::squeeze::{self, Squeeze};
 use crate::stream::Stream;
@@ -121,7 +120,7 @@ impl<D: Decide, S: Stream> Connection<'_, D, S> {
 
     /// Finds somebody who takes the request.
     async fn forward(&mut self, forward: &Forward, upload: &mut Upload, wishes: Wishes, trace: &mut Trace, ticket: &mut D::Ticket) -> Attempt {
-        let Worker { server, counts, pool, .. } = &*self.visitor.worker;
+        let Worker { server, counts, pool, trunks, .. } = &*self.visitor.worker;
         // What must not be sent twice is not sent into a connection that may have ended a moment ago.
         let repeatable = self.desk.head.is_idempotent() && upload.form == BodyOut::Empty;
         let (mut tried, mut resent) = (Vec::new(), 0);
@@ -135,8 +134,10 @@ impl<D: Decide, S: Stream> Connection<'_, D, S> {
             trace.tries += 1;
             trace.upstream = Some(address);
             // After one connection that had ended unnoticed, the others of the pool are not trusted either.
-            let pooled = if resent == 0 { pool.take(address, trace.started, !repeatable) } else { None };
-            let link = match pooled {
+            let shared = trunks.as_ref().filter(|_| repeatable && resent == 0 && !wishes.upgrade);
+            let shared = shared.and_then(|trunks| trunks.take(address, trace.started, upstream.in_flight()));
+            let kept = shared.or_else(|| if resent == 0 { pool.take(address, trace.started, !repeatable) } else { None });
+            let link = match kept {
                 Some(link) => link,
                 None => match connect(address, server.options.times.connect).await {
                     Ok(link) => link,
@@ -357,7 +358,11 @@ impl<D: Decide, S: Stream> Connection<'_, D, S> {
     /// Keeps a connection for the next request, where it may be. What it brought besides its message is nobody's.
     fn put_back(&self, link: Link, address: Option<SocketAddr>, answered_at: Instant, may: bool) {
         if let Some(address) = address.filter(|_| may && self.desk.link_buffer.is_empty()) {
-            self.visitor.worker.pool.put(address, link, answered_at);
+            let Worker { pool, trunks, .. } = &*self.visitor.worker;
+            match (&link.stream, trunks) {
+                (Hop::Shared(_), Some(trunks)) => trunks.put(address, link, answered_at),
+                _ => pool.put(address, link, answered_at),
+            }
         }
     }
 
@@ -441,7 +446,7 @@ enum HeadError {
     Malformed,
 }
 
-async fn read_head(stream: &TcpStream, buffer: &mut Buffer, head: &mut ResponseHead, most: Bounds) -> Result<(), HeadError> {
+async fn read_head(stream: &impl Stream, buffer: &mut Buffer, head: &mut ResponseHead, most: Bounds) -> Result<(), HeadError> {
     let mut scan = Scan::default();
     loop {
         match scan.end(buffer.filled()) {
@@ -471,7 +476,7 @@ pub(crate) enum ReceiveError {
 /// Sends what stands in `out`, then the answer's body as it comes: what is read is written before more is read.
 #[expect(clippy::too_many_arguments, reason = "the parts of one answer, borrowed apart")]
 async fn receive(
-    from: &TcpStream,
+    from: &impl Stream,
     buffer: &mut Buffer,
     body: &mut BodyIn,
     form: BodyOut,

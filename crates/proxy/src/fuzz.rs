@@ -13,6 +13,7 @@ use crate::h1::head::{ADDED, FIELDS, RequestHead, ResponseHead, Scan};
 use crate::h1::write::{self, Onward};
 use crate::preamble;
 use crate::server::Faces;
+use crate::trunk::{self, HEAD, Side, State};
 
 /// A request as it was understood.
 #[derive(Debug, PartialEq)]
@@ -64,6 +65,32 @@ pub fn preamble(octets: &[u8]) {
         assert_eq!(preamble::read(&octets[..end]), Ok(None), "{} at {end}", octets.escape_ascii());
     }
     assert_eq!(preamble::read(&octets[..used]), Ok(Some((used, said))), "{}", octets.escape_ascii());
+}
+
+/// The frames of a trunk are taken or refused alike however they arrive; and whoever never reads what it is answered is not answered without bound.
+pub fn trunk(octets: &[u8], part: usize) {
+    let taken = |part: usize| {
+        let (mut end, mut opened, mut heard) = (State::new(Side::Takes), Vec::new(), Vec::new());
+        let (mut from, mut to) = (0, 0);
+        while to < octets.len() {
+            to = (to + part).min(octets.len());
+            let Ok(used) = end.receive(&octets[from..to], &mut opened, &mut Vec::new()) else { return None };
+            assert!(to - from - used < HEAD, "{}: {} octets are left", octets.escape_ascii(), to - from - used);
+            from += used;
+            heard.resize(opened.len(), Vec::new());
+            for (number, heard) in opened.iter().zip(&mut heard) {
+                let mut into = [0; 64];
+                while let Ok(count @ 1..) = end.read(*number, &mut into) {
+                    heard.extend_from_slice(&into[..count]);
+                }
+            }
+        }
+        Some((opened, heard))
+    };
+    // Read as soon as it comes, more fits in a window than where all comes at once.
+    if octets.len() <= trunk::WINDOW {
+        assert_eq!(taken(octets.len().max(1)), taken(part.max(1)), "{}", octets.escape_ascii());
+    }
 }
 
 /// Fields of a trusted balancer name its own address or one that stands in them.

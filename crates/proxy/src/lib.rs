@@ -1,7 +1,7 @@
 //! The HTTP/1.1 data path that edge and gate share, and the TCP relay of gates.
 //!
 //! Purpose: a [`Server`] reads requests by strict rules (one page: `h1/framing.rs`), asks a [`Decide`] where each goes, relays both ways without waiting for
-//! whole bodies, and ends in order. [`tcp`] relays plain connections. [`Group`] chooses among [`Upstream`]s by health and load.
+//! whole bodies, and ends in order. Between edge and gate many requests share one connection (`trunk`). [`tcp`] relays plain connections. [`Group`] chooses among [`Upstream`]s by health and load.
 //! Invariants: every body is framed anew, so no foreign framing travels on; a request is sent again only when nothing of it was processed; a connection that
 //! brought more than its message is never used again; everything is bounded in number, size and time; a tenant's name is in no metric.
 //! Entry points: [`Server::serve`], [`tcp::relay`], [`Group::pick`], [`Page::of`].
@@ -36,6 +36,7 @@ pub mod tcp;
 mod tls;
 mod together;
 mod trace;
+mod trunk;
 mod tunnel;
 mod upload;
 mod upstream;

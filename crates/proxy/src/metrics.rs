@@ -30,6 +30,7 @@ pub(crate) struct Counts {
     refused_connections: Count,
     without_preamble: Count,
     connect_failures: Count,
+    trunks: Count,
     retries: Count,
     bytes_in: Count,
     bytes_out: Count,
@@ -62,6 +63,7 @@ impl Default for Counts {
             refused_connections: Count::default(),
             without_preamble: Count::default(),
             connect_failures: Count::default(),
+            trunks: Count::default(),
             retries: Count::default(),
             bytes_in: Count::default(),
             bytes_out: Count::default(),
@@ -88,6 +90,10 @@ impl Counts {
 
     pub(crate) fn connect_failed(&self) {
         self.connect_failures.add(1);
+    }
+
+    pub(crate) fn trunk(&self) {
+        self.trunks.add(1);
     }
 
     pub(crate) fn retried(&self) {
@@ -175,7 +181,7 @@ impl Metrics {
     #[must_use]
     pub fn text(&self, prefix: &str) -> String {
         let mut text = Text::new(prefix);
-        text.number("connections_total", "counter", "Connections taken.", self.sum(|counts| &counts.connections));
+        text.number("connections_total", "counter", "Connections taken; one within a trunk counts as one.", self.sum(|counts| &counts.connections));
         text.number("connections_open", "gauge", "Connections open.", self.open.load(Relaxed));
         text.number(
             "connections_refused_total",
@@ -199,6 +205,12 @@ impl Metrics {
             text.line("refusals_total", &format!("{{reason=\"{reason}\"}}"), self.sum(|counts| &counts.reasons[at]));
         }
         text.number("connect_failures_total", "counter", "Connections to upstreams that failed.", self.sum(|counts| &counts.connect_failures));
+        text.number(
+            "trunks_total",
+            "counter",
+            "Connections between edge and gate that carry many requests at once.",
+            self.sum(|counts| &counts.trunks),
+        );
         text.number("retries_total", "counter", "Requests sent again because nothing had been processed.", self.sum(|counts| &counts.retries));
         text.number("request_bytes_total", "counter", "Octets of request bodies.", self.sum(|counts| &counts.bytes_in));
         text.number("response_bytes_total", "counter", "Octets of answers' bodies.", self.sum(|counts| &counts.bytes_out));

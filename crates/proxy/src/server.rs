@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 use crate::access::AccessLog;
 use crate::behind::Behind;
 use crate::buffer::tune;
-use crate::connection::Visitor;
+use crate::connection::{Visitor, address};
 use crate::decide::Decide;
 use crate::h1::head::{Bounds, FIELDS};
 use crate::h2;
@@ -22,7 +22,9 @@ use crate::metrics::Metrics;
 use crate::page::{Page, Reason};
 use crate::preamble::{self, Preamble, Refused};
 use crate::pulse::Pulses;
+use crate::stream::Stream;
 use crate::tls::{self, Handshakes};
+use crate::trunk::{self, Channel};
 use crate::worker::Worker;
 
 /// Pause after a failed accept, which is nearly always the lack of file descriptors.
@@ -261,7 +263,7 @@ async fn listen<D: Decide>(
                     tokio::time::sleep(BREATHER).await;
                 }
             },
-            _ = sweep.tick() => worker.pool.sweep(),
+            _ = sweep.tick() => worker.sweep(),
         }
     }
     worker.stop();
@@ -294,10 +296,7 @@ fn start<D: Decide>(
         if handshakes.is_some() {
             return;
         }
-        let mut page = Vec::new();
-        Page::of(Reason::Overloaded).write(&mut page, false, true);
-        // One attempt: whoever does not take it is not waited for.
-        let _ = stream.try_write(&page);
+        refuse(&stream);
         return;
     }
     let (worker, handshakes) = (worker.clone(), handshakes.cloned());
@@ -315,6 +314,17 @@ fn start<D: Decide>(
             serve_visitor(worker, handshakes, stream, peer).await;
             drop(open);
         });
+    } else if worker.server.options.faces == Faces::Edges {
+        let channels = connections.clone();
+        connections.spawn(async move {
+            // On the heap, and gone before the first request, like a handshake.
+            match Box::pin(is_trunk(&worker, &stream)).await {
+                Some(true) => Box::pin(serve_trunk(worker, channels, stream, peer)).await,
+                Some(false) => Visitor::new(worker, stream, peer).serve().await,
+                None => {}
+            }
+            drop(open);
+        });
     } else {
         let visitor = Visitor::new(worker, stream, peer);
         connections.spawn(async move {
@@ -322,6 +332,48 @@ fn start<D: Decide>(
             drop(open);
         });
     }
+}
+
+/// Whether a connection is a trunk; nothing where nothing came in time.
+async fn is_trunk<D: Decide>(worker: &Worker<D>, stream: &TcpStream) -> Option<bool> {
+    let times = &worker.server.options.times;
+    let stopped = async {
+        worker.stop.cancelled().await;
+        tokio::time::sleep(times.last_request).await;
+    };
+    tokio::select! {
+        biased;
+        asked = tokio::time::timeout(times.idle, trunk::asked(stream)) => asked.ok(),
+        () = stopped => None,
+    }
+}
+
+/// Serves a trunk: each of its channels as a connection.
+async fn serve_trunk<D: Decide>(worker: Arc<Worker<D>>, connections: TaskTracker, stream: TcpStream, peer: SocketAddr) {
+    let client: Arc<str> = address(peer).into();
+    let (within, stop) = (worker.server.options.times.head, worker.stop.clone());
+    let serve = |channel: Channel| {
+        let open = Open::begin(&worker);
+        if open.before >= worker.server.options.limits.connections {
+            worker.counts.refused_connection();
+            refuse(&channel);
+            return;
+        }
+        let visitor = Visitor::of(worker.clone(), channel, peer, client.clone());
+        connections.spawn(async move {
+            visitor.serve().await;
+            drop(open);
+        });
+    };
+    worker.counts.trunk();
+    trunk::take(stream, within, stop, serve).await;
+}
+
+/// Answers that there is no room. One attempt: whoever does not take it is not waited for.
+fn refuse(stream: &impl Stream) {
+    let mut page = Vec::new();
+    Page::of(Reason::Overloaded).write(&mut page, false, true);
+    let _ = stream.try_write(&page);
 }
 
 /// Whose a connection is by its preamble; nothing where that is missing.

@@ -13,7 +13,6 @@ mod rules;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use bytes::Bytes;
-use tokio::net::TcpStream;
 
 use crate::buffer::{Buffer, READ, write_all};
 use crate::exchange::ReceiveError;
@@ -128,7 +127,7 @@ impl Squeeze<'_> {
     #[expect(clippy::too_many_arguments, reason = "the parts of one answer, borrowed apart")]
     pub(crate) async fn receive(
         self,
-        from: &TcpStream,
+        from: &impl Stream,
         buffer: &mut Buffer,
         body: &mut BodyIn,
         to: &impl Stream,

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::buffer::tune_stream;
-use crate::pool::connect;
+use crate::pool::connect_tcp;
 use crate::upstream::{Group, InFlight};
 
 /// Octets on their way in one direction.
@@ -100,11 +100,11 @@ async fn one(mut visitor: TcpStream, group: impl Fn() -> Group, options: TcpOpti
     let mut tried: Vec<SocketAddr> = Vec::new();
     while let Some(upstream) = group().pick(&tried) {
         let _in_flight = InFlight::begin(&upstream);
-        match connect(upstream.address(), options.connect).await {
-            Ok(mut link) => {
+        match connect_tcp(upstream.address(), options.connect).await {
+            Ok(mut stream) => {
                 upstream.succeeded();
                 // Either side's end ends the relay; there is nothing to say about it.
-                let _ = tokio::io::copy_bidirectional_with_sizes(&mut visitor, &mut link.stream, CHUNK, CHUNK).await;
+                let _ = tokio::io::copy_bidirectional_with_sizes(&mut visitor, &mut stream, CHUNK, CHUNK).await;
                 return;
             }
             Err(error) => {

@@ -1,7 +1,5 @@
 //! The body of a request on its way, kept while it is small so that it can be sent again.
 
-use tokio::net::TcpStream;
-
 use crate::buffer::{Buffer, READ, write_all};
 use crate::exchange::{Outcome, TURN};
 use crate::h1::body::BodyOut;
@@ -87,7 +85,7 @@ impl Upload {
         &mut self,
         from: &impl Stream,
         buffer: &mut Buffer,
-        to: &TcpStream,
+        to: &impl Stream,
         out: &mut Vec<u8>,
         patience: &mut Patience,
         times: &Times,

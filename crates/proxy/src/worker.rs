@@ -13,8 +13,9 @@ use crate::h1::head::{RequestHead, ResponseHead};
 use crate::metrics::Counts;
 use crate::patience::Patience;
 use crate::pool::Pool;
-use crate::server::Server;
+use crate::server::{Faces, Server};
 use crate::squeeze::Places;
+use crate::trunk::Trunks;
 
 /// Desks kept for the next connection.
 const DESKS: usize = 64;
@@ -26,6 +27,8 @@ const OUTPUT: usize = 64 * 1024;
 pub(crate) struct Worker<D> {
     pub server: Arc<Server<D>>,
     pub pool: Pool,
+    /// Ways to gates that many requests share; an edge's only.
+    pub trunks: Option<Trunks>,
     pub counts: Arc<Counts>,
     pub pen: Option<Arc<Pen>>,
     pub squeezing: Places,
@@ -64,11 +67,13 @@ pub(crate) struct Desk {
 
 impl<D: Decide> Worker<D> {
     pub(crate) fn new(server: Arc<Server<D>>, stop: CancellationToken) -> Arc<Self> {
-        let pool = Pool::new(server.options.limits.idle, server.options.times.pooled);
+        let (most, pooled) = (server.options.limits.idle, server.options.times.pooled);
+        let pool = Pool::new(most, pooled);
         let (counts, pen) = (server.metrics.counts(), server.log.pen());
+        let trunks = (server.options.faces == Faces::Visitors).then(|| Trunks::new(most, pooled, counts.clone()));
         let (leaving, stopping, squeezing) = (CancellationToken::new(), AtomicBool::new(false), Places::default());
         let (run, requests, desks) = (rand::random(), AtomicU64::new(0), Mutex::default());
-        Arc::new(Self { server, pool, counts, pen, squeezing, stop, leaving, stopping, run, requests, desks })
+        Arc::new(Self { server, pool, trunks, counts, pen, squeezing, stop, leaving, stopping, run, requests, desks })
     }
 
     /// From now on connections end after the request that they are at.
@@ -86,6 +91,14 @@ impl<D: Decide> Worker<D> {
         let count = self.requests.load(Relaxed);
         self.requests.store(count + 1, Relaxed);
         (self.run, count)
+    }
+
+    /// Lets go of upstream connections that nobody used for long.
+    pub(crate) fn sweep(&self) {
+        self.pool.sweep();
+        if let Some(trunks) = &self.trunks {
+            trunks.sweep();
+        }
     }
 
     pub(crate) fn desk(&self) -> Box<Desk> {
