@@ -75,3 +75,9 @@ impl Outcome {
 pub fn say(line: &str) {
     println!("{line}");
 }
+
+/// The figure in the middle of several, which must not be none.
+pub fn median(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}

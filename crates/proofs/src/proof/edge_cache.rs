@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use crate::Options;
 use crate::fault::wait_for;
 use crate::http_client::Visitor;
-use crate::outcome::{Outcome, say};
+use crate::outcome::{Outcome, median, say};
 use crate::world::{PATIENCE, Plan, Tenant, World};
 
 /// Visitors of each site at once, and requests of each in one round.
@@ -248,9 +248,4 @@ async fn fetch(visitor: &mut Visitor, path: &str) -> Result<()> {
 fn median_ms(times: &mut [Duration]) -> f64 {
     times.sort();
     times[times.len() / 2].as_secs_f64() * 1000.0
-}
-
-fn median(values: &mut [f64]) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
 }

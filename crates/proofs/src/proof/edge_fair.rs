@@ -19,7 +19,7 @@ use crate::fault::wait_for;
 use crate::fleet::{Fleet, serve};
 use crate::http_client::Visitor;
 use crate::load::Seen;
-use crate::outcome::{Outcome, say};
+use crate::outcome::{Outcome, median, say};
 
 /// Tenants of the cell; the first one floods.
 const TENANTS: u32 = 10;
@@ -105,11 +105,6 @@ pub async fn prove(options: &Options) -> Result<Outcome> {
 
 fn host(number: u32) -> String {
     format!("t{number}.example")
-}
-
-fn median(values: &mut [f64]) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
 }
 
 /// The application: so many requests at once, the others wait; its address.
